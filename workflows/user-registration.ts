@@ -44,18 +44,25 @@ export async function userRegistration({ registrationId }: UserRegistrationInput
       }
       setCurrentDetails(close.result.steps.join('\n\n'));
       if (close.result.outcome !== 'failed') return close.result;
-      throw ApplicationFailure.create({
-        type: 'ActionsFailed',
-        message: close.result.steps.join('; '),
-        nonRetryable: true,
-        details: [close.result],
-      });
+      throw actionsFailed(close.result);
     }
   } catch (error) {
     if (!isCancellation(error)) throw error;
     await CancellationScope.nonCancellable(() => ledger.cancelRegistration({ registrationId }));
     throw error;
   }
+}
+
+function actionsFailed(result: RegistrationResult): ApplicationFailure {
+  const failure = ApplicationFailure.create({
+    type: 'ActionsFailed',
+    message: result.steps.join('; '),
+    nonRetryable: true,
+    details: [result],
+  });
+  // An outcome, not a fault of this code: a stack would send the reader of the Web UI the wrong way.
+  failure.stack = '';
+  return failure;
 }
 
 function lookAnew(registrationId: string): Promise<never> {

@@ -30,11 +30,10 @@ export interface ActionError {
   retryAfterMs?: number;
 }
 
-/** One outgoing HTTP request of an attempt; no query, no headers, no body. */
+/** One outgoing HTTP request of an attempt. No path, query, headers or body: a path can be a secret (Slack webhooks). */
 export interface OutgoingCall {
   method: string;
   host: string;
-  path: string;
   /** Absent when no answer came. */
   status?: number;
   /** Error code or message when no answer came, e.g. `ECONNREFUSED`. */

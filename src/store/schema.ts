@@ -121,8 +121,8 @@ export interface ActionTable {
   build_claimed_until: number | null;
   built_at: string | null;
   archive_key: string | null;
-  /** Deploy as soon as the build ends well (`deploy: true` on creation). */
-  deploy_when_built: Flag;
+  /** Id of the version to be made as soon as the build ends well (`deploy: true` on creation); answers show it already. */
+  deploy_version_id: string | null;
   deployed_version_id: string | null;
   /** ISO text with nanoseconds, as Auth0 shows it. */
   created_at: string;

@@ -87,7 +87,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('build_claimed_until', 'bigint')
     .addColumn('built_at', 'text')
     .addColumn('archive_key', 'text')
-    .addColumn('deploy_when_built', 'integer', (c) => c.notNull())
+    .addColumn('deploy_version_id', 'text')
     .addColumn('deployed_version_id', 'text')
     .addColumn('created_at', 'text', (c) => c.notNull())
     .addColumn('updated_at', 'text', (c) => c.notNull())

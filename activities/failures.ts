@@ -1,0 +1,28 @@
+import { ApplicationFailure } from '@temporalio/common';
+import type { ActionError, OutgoingCall } from '../src/domain/invocation.ts';
+
+/** What a history may say about a failed attempt: one line without anything that the Action or the person wrote. */
+export function describeFailure(error: ActionError, calls: OutgoingCall[]): string {
+  const call = calls.findLast((each) => each.error !== undefined || (each.status ?? 0) >= 400);
+  if (call === undefined) return error.type;
+  const answer = call.status === undefined ? `did not answer (${call.error})` : `answered ${call.status}`;
+  return `${error.type}: ${call.host} ${answer}`;
+}
+
+/**
+ * The only place that makes a failure of an Action into Temporal's form: it counts, and Temporal tries again after
+ * the delay that the ledger has decided.
+ */
+export function actionFailed(options: { type: string; message: string; attemptId: string; delayMs: number }): ApplicationFailure {
+  const failure = ApplicationFailure.create({
+    type: options.type,
+    message: options.message,
+    nextRetryDelay: options.delayMs,
+    details: [{ attemptId: options.attemptId }],
+    // Expected, and counted in the ledger: not an error of the worker.
+    category: 'BENIGN',
+  });
+  // The worker's own frames say nothing about the Action.
+  failure.stack = '';
+  return failure;
+}

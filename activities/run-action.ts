@@ -1,0 +1,182 @@
+import { Context } from '@temporalio/activity';
+import { CancelledFailure } from '@temporalio/common';
+import type { InvocationResult, OutgoingCall } from '../src/domain/invocation.ts';
+import type { Logger } from '../src/logger.ts';
+import { withInvocation } from '../src/registration/event.ts';
+import type { SandboxPool } from '../src/sandbox/pool.ts';
+import type { VersionCache } from '../src/builds/version-cache.ts';
+import type { AttemptEnd, ClaimedStep, Ledger } from '../src/store/ledger.ts';
+import type { ActionActivities, RunActionInput, RunActionResult, SettledState } from '../workflows/messages.ts';
+import { actionFailed, describeFailure } from './failures.ts';
+import { LEASE_MS, type LeaseKeeper } from './lease-keeper.ts';
+
+/** A worker that is gone is noticed after the heartbeat timeout of `activity-options.ts`; this lies well below it. */
+const HEARTBEAT_MS = 2_000;
+/** When something of ours failed that has no delay of its own. */
+const HOLD_MS = 5_000;
+
+export interface RunActionDeps {
+  ledger: Pick<Ledger, 'claimStep' | 'settleAttempt' | 'appendLateOutput' | 'readCache'>;
+  versions: VersionCache;
+  sandbox: Pick<SandboxPool, 'run'>;
+  leases: LeaseKeeper;
+  workerId: string;
+  logger: Logger;
+}
+
+type Ran = Extract<InvocationResult, { outcome: 'succeeded' | 'failed' }>;
+
+/** One attempt at a step: claim, run, settle. See `ActionActivities.runAction` for what it answers. */
+export function createRunAction(deps: RunActionDeps): ActionActivities['runAction'] {
+  return async (input) => {
+    const context = Context.current();
+    const beat = setInterval(() => context.heartbeat(), HEARTBEAT_MS);
+    try {
+      return await attempt(deps, input, context.cancellationSignal, deps.logger.child({ registration_id: input.registrationId, step_id: input.stepId }));
+    } finally {
+      clearInterval(beat);
+    }
+  };
+}
+
+async function attempt(deps: RunActionDeps, input: RunActionInput, cancelled: AbortSignal, logger: Logger): Promise<RunActionResult> {
+  const claimedAt = performance.now();
+  let step: ClaimedStep;
+  try {
+    const claim = await deps.ledger.claimStep({ ...input, workerId: deps.workerId, leaseMs: LEASE_MS });
+    if (claim.claim === 'recorded') return claim.state;
+    if (claim.claim === 'held') return { state: 'held', delayMs: claim.delayMs, reason: claim.reason };
+    step = claim.step;
+  } catch (error) {
+    return held(logger, error, 'the step could not be claimed');
+  }
+
+  const lease = deps.leases.keep(step.attempt.id, claimedAt);
+  let result: InvocationResult;
+  try {
+    result = await invoke(deps, step, AbortSignal.any([cancelled, lease.signal]));
+  } catch (error) {
+    lease.release();
+    await release(deps, step, 'lost', logger);
+    return held(logger, error, 'the Action could not be started');
+  }
+  lease.release();
+
+  if (result.outcome === 'not-run') {
+    await release(deps, step, 'lost', logger);
+    return { state: 'held', delayMs: result.delayMs, reason: result.reason };
+  }
+  if (result.outcome === 'cancelled') {
+    const byWorkflow = cancelled.aborted && cancelled.reason instanceof CancelledFailure && cancelled.reason.message !== 'WORKER_SHUTDOWN';
+    await release(deps, step, byWorkflow ? 'cancelled' : 'lost', logger);
+    if (byWorkflow) throw cancelled.reason;
+    return { state: 'held', delayMs: 1000, reason: 'the worker is stopping or has lost its lease' };
+  }
+  return await settle(deps, step, result, logger);
+}
+
+async function invoke(deps: RunActionDeps, step: ClaimedStep, signal: AbortSignal): Promise<InvocationResult> {
+  const { runnable, secrets } = await deps.versions.load(step.versionId);
+  const { attempt } = step;
+  return await deps.sandbox.run(
+    {
+      version: { ...runnable, actionName: step.actionName },
+      id: attempt.id,
+      event: withInvocation(step.event, {
+        secrets,
+        usher: { execution_id: step.registrationId, attempt: attempt.number, idempotency_key: attempt.idempotencyKey },
+      }),
+      cache: await deps.ledger.readCache('post-user-registration'),
+      timeoutMs: step.policy.timeoutMs,
+      waitFor: 'work',
+    },
+    {
+      signal,
+      onLateOutput: (line) => {
+        deps.ledger.appendLateOutput(attempt.id, [line]).catch((error: unknown) => {
+          deps.logger.warn({ err: error, attempt_id: attempt.id }, 'late output of an attempt could not be kept');
+        });
+      },
+    },
+  );
+}
+
+/** Writes the attempt's end and says what follows. A record that cannot be written never runs the Action again. */
+async function settle(deps: RunActionDeps, step: ClaimedStep, result: Ran, logger: Logger): Promise<RunActionResult> {
+  const end = endOf(step, result);
+  let settled: SettledState;
+  try {
+    settled = await deps.ledger.settleAttempt(end);
+  } catch (error) {
+    logger.error({ err: error, attempt_id: end.attemptId }, 'the end of an attempt could not be recorded; its workflow repeats the record');
+    const { attemptId, outcome, endedAt, retryAfterMs } = end;
+    return {
+      state: 'unrecorded',
+      settlement: {
+        attemptId,
+        outcome: outcome === 'succeeded' ? 'succeeded' : 'failed',
+        endedAt,
+        retryAfterMs,
+        ...(end.error === undefined ? {} : { errorType: end.error.type, retryable: end.error.retryable }),
+      },
+    };
+  }
+  const failedCalls = result.calls.filter((call) => call.error !== undefined || (call.status ?? 0) >= 400).length;
+  logger.info(
+    {
+      action: step.actionName,
+      version: step.versionNumber,
+      attempt_id: end.attemptId,
+      attempt: step.attempt.number,
+      outcome: result.outcome,
+      ...(result.outcome === 'failed' ? { error_type: result.error.type } : {}),
+      state: settled.state,
+      duration_ms: result.durationMs,
+      calls: result.calls.length,
+      failed_calls: failedCalls,
+      ...('delayMs' in settled ? { next_in_ms: settled.delayMs } : {}),
+    },
+    'attempt',
+  );
+  if (settled.state !== 'retry') return settled;
+  if (result.outcome !== 'failed') throw new TypeError('the ledger asked to retry an attempt that had succeeded');
+  throw actionFailed({
+    type: result.error.type,
+    message: describeFailure(result.error, result.calls),
+    attemptId: end.attemptId,
+    delayMs: settled.delayMs,
+  });
+}
+
+function endOf(step: ClaimedStep, result: Ran): AttemptEnd {
+  return {
+    attemptId: step.attempt.id,
+    outcome: result.outcome,
+    endedAt: result.startedAt + result.durationMs,
+    ...(result.outcome === 'failed' ? { error: result.error } : {}),
+    retryAfterMs: result.outcome === 'failed' ? Math.max(result.error.retryAfterMs ?? 0, lastRetryAfterMs(result.calls)) : 0,
+    logs: result.logs,
+    logsTruncated: result.logsTruncated,
+    calls: result.calls,
+    cacheChanges: result.cacheChanges,
+  };
+}
+
+/** What the last refused request was told to wait. */
+function lastRetryAfterMs(calls: OutgoingCall[]): number {
+  return calls.findLast((call) => (call.status ?? 0) >= 400 && call.retryAfterMs !== undefined)?.retryAfterMs ?? 0;
+}
+
+/** Gives the step back without counting; if even that cannot be written, the lease runs out by itself. */
+async function release(deps: RunActionDeps, step: ClaimedStep, outcome: 'lost' | 'cancelled', logger: Logger): Promise<void> {
+  try {
+    await deps.ledger.settleAttempt({ attemptId: step.attempt.id, outcome, endedAt: Date.now(), retryAfterMs: 0, logs: [], logsTruncated: false, calls: [], cacheChanges: [] });
+  } catch (error) {
+    logger.warn({ err: error, attempt_id: step.attempt.id }, 'an attempt could not be given back; its lease will run out');
+  }
+}
+
+function held(logger: Logger, error: unknown, what: string): RunActionResult {
+  logger.error({ err: error }, `${what}; held for ${HOLD_MS / 1000} s`);
+  return { state: 'held', delayMs: HOLD_MS, reason: what };
+}

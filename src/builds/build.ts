@@ -1,0 +1,50 @@
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../logger.ts';
+import type { Queryable } from '../store/database.ts';
+import type { Row } from '../store/schema.ts';
+import { archiveKeyOf, findLockfile } from './archives.ts';
+import { type Dependency, installDependencies } from './install.ts';
+import { checkSyntax } from './syntax.ts';
+
+/** What a build gives. */
+export interface Built {
+  /** In their order, each with its exact version. */
+  dependencies: Dependency[];
+  /** A new install, the key of one that is in the store, or null without dependencies. */
+  archive: { lockfile: string; archive: Uint8Array } | { key: string } | null;
+}
+
+/**
+ * Checks a draft's code and installs its dependencies, as far as they are not in the store already.
+ *
+ * @param workDir where it may make a folder of its own; the folder is gone afterwards.
+ * @throws {BuildFailure} when the draft cannot be built, and the reason of `signal` when that is aborted.
+ */
+export async function build(
+  draft: Row<'action'>,
+  { db, workDir, signal, logger }: { db: Queryable; workDir: string; signal: AbortSignal; logger: Logger },
+): Promise<Built> {
+  checkSyntax(draft.code);
+  const dependencies = JSON.parse(draft.dependencies) as Dependency[];
+  if (dependencies.length === 0) return { dependencies, archive: null };
+
+  const lockfile = draft.archive_key === null ? undefined : await findLockfile(db, draft.archive_key);
+  // Only the code has changed: what was installed before stays, with the very same packages.
+  if (lockfile !== undefined && archiveKeyOf(lockfile) === draft.archive_key) {
+    return { dependencies, archive: { key: draft.archive_key } };
+  }
+
+  await mkdir(workDir, { recursive: true });
+  const dir = await mkdtemp(join(workDir, 'build-'));
+  try {
+    const installed = await installDependencies({ dir, dependencies, lockfile: lockfile ?? null }, { signal });
+    if (installed.withInstallScripts.length > 0) {
+      logger.warn({ packages: installed.withInstallScripts }, 'dependencies have install scripts, which were not run');
+    }
+    const archive = await readFile(installed.archivePath);
+    return { dependencies: installed.resolved, archive: { lockfile: installed.lockfile, archive } };
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,135 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { Readable } from 'node:stream';
+import { extract } from 'tar';
+import type { Database } from '../store/database.ts';
+
+/** Somebody else may put the same tree in place at the same moment; more often than this it is something else. */
+const MAX_TRIES = 3;
+
+/** Trees of installed packages, unpacked from the store to where they are needed. */
+export interface DependencyCache {
+  /**
+   * The folder that holds `node_modules` of the archive; unpacked when it is not there yet or not whole any more.
+   * Users other than ours can read it, as far as they may pass through the data directory.
+   *
+   * @returns null when the archive is neither here nor in the store.
+   */
+  folderOf(archiveKey: string): Promise<string | null>;
+}
+
+/**
+ * Keeps the trees in `<dataDir>/cache/dependencies/<key>`. Two processes can share it: a tree appears whole, by a
+ * rename. A tree is trusted only after its contents were compared, once in a process's life, with the digest written
+ * beside it: after a power cut a file can be there and be empty, and an Action must not fail for that.
+ */
+export function createDependencyCache({ database, dataDir }: { database: Database; dataDir: string }): DependencyCache {
+  const root = join(dataDir, 'cache', 'dependencies');
+  const folders = new Map<string, Promise<string | null>>();
+
+  async function prepare(key: string): Promise<string | null> {
+    const folder = join(root, key);
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      if (await isWhole(folder)) return folder;
+      const row = await database.db.selectFrom('dependency_archive').select('archive').where('key', '=', key).executeTakeFirst();
+      if (row === undefined) return null;
+      await unpack(row.archive, root, folder);
+    }
+    throw new Error(`The dependencies in ${folder} do not stay as they were unpacked: is something else writing there?`);
+  }
+
+  return {
+    async folderOf(key) {
+      let folder = folders.get(key);
+      if (folder === undefined) {
+        folder = prepare(key);
+        folders.set(key, folder);
+      }
+      try {
+        const found = await folder;
+        if (found === null) folders.delete(key);
+        return found;
+      } catch (error) {
+        folders.delete(key);
+        throw error;
+      }
+    },
+  };
+}
+
+const DIGEST = 'digest';
+const HALF = '.half-';
+/** No unpacking takes this long. */
+const LEFTOVER_MS = 10 * 60 * 1000;
+
+async function unpack(archive: Uint8Array, root: string, folder: string): Promise<void> {
+  await mkdir(root, { recursive: true });
+  await chmod(join(root, '..'), 0o755);
+  await chmod(root, 0o755);
+  await removeLeftovers(root);
+  const half = await mkdtemp(join(root, HALF));
+  try {
+    await pipeline(Readable.from([archive]), extract({ cwd: half, strict: true, preserveOwner: false }));
+    await writeFile(join(half, DIGEST), await digestOf(half));
+    await openToAll(half);
+    await replace(half, folder);
+  } finally {
+    await rm(half, { recursive: true, force: true });
+  }
+}
+
+/** What processes left that were killed while they unpacked. */
+async function removeLeftovers(root: string): Promise<void> {
+  for (const name of await readdir(root)) {
+    const path = join(root, name);
+    if (!name.startsWith(HALF) || (await stat(path).catch(unless('ENOENT')))?.mtimeMs! > Date.now() - LEFTOVER_MS) continue;
+    await rm(path, { recursive: true, force: true });
+  }
+}
+
+/** Lets a sandbox of another user read a tree, whatever the operator's umask. */
+async function openToAll(folder: string): Promise<void> {
+  await chmod(folder, 0o755);
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    await chmod(join(entry.parentPath, entry.name), entry.isDirectory() ? 0o755 : 0o644);
+  }
+}
+
+/** Puts `half` where `folder` is. When another process is faster, its tree stays: the caller looks again. */
+async function replace(half: string, folder: string): Promise<void> {
+  const damaged = `${half}-damaged`;
+  await rename(folder, damaged).catch(unless('ENOENT'));
+  await rename(half, folder).catch(unless('ENOTEMPTY', 'EEXIST'));
+  await rm(damaged, { recursive: true, force: true });
+}
+
+async function isWhole(folder: string): Promise<boolean> {
+  try {
+    return (await readFile(join(folder, DIGEST), 'utf8')) === (await digestOf(folder));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** SHA-256 over the names and contents of all files below `node_modules`. */
+async function digestOf(folder: string): Promise<string> {
+  const entries = await readdir(join(folder, 'node_modules'), { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => !entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
+  const hash = createHash('sha256');
+  for (const file of files.toSorted()) {
+    const content = createHash('sha256');
+    for await (const chunk of createReadStream(file)) content.update(chunk as Buffer);
+    hash.update(JSON.stringify([relative(folder, file), content.digest('hex')]));
+  }
+  return hash.digest('hex');
+}
+
+function unless(...codes: string[]): (error: NodeJS.ErrnoException) => void {
+  return (error) => {
+    if (!codes.includes(error.code ?? '')) throw error;
+  };
+}

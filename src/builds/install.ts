@@ -1,0 +1,79 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { BuildFailure, type BuildFailureId } from './build-failure.ts';
+
+const CHILD = fileURLToPath(new URL('install-child.ts', import.meta.url));
+
+/** Of a whole install; axios and @slack/webhook take about 3 s with a cold cache. */
+const INSTALL_TIMEOUT_MS = 180_000;
+
+export interface Dependency {
+  name: string;
+  version: string;
+}
+
+/** What the install process is told. */
+export interface InstallOrder {
+  /** An empty folder. */
+  dir: string;
+  dependencies: Dependency[];
+  /** Of an earlier install of the same dependencies, to get the same packages again. */
+  lockfile: string | null;
+}
+
+/** A finished install: the tree lies packed at `archivePath`, inside the order's folder. */
+export interface Installed {
+  /** The dependencies in their order, each with the exact version that it was resolved to. */
+  resolved: Dependency[];
+  lockfile: string;
+  archivePath: string;
+  /** Packages whose install scripts were not run. */
+  withInstallScripts: string[];
+}
+
+/** What the install process answers. */
+export type InstallAnswer =
+  | ({ outcome: 'installed' } & Installed)
+  | { outcome: 'failed'; id: BuildFailureId; message: string };
+
+/**
+ * Installs dependencies from the npm registry in a process of its own, which is killed when it takes too long, when
+ * `signal` is aborted, and when this process dies.
+ *
+ * @throws {BuildFailure} with the reason.
+ */
+export async function installDependencies(
+  order: InstallOrder,
+  { signal, timeoutMs = INSTALL_TIMEOUT_MS }: { signal: AbortSignal; timeoutMs?: number },
+): Promise<Installed> {
+  signal.throwIfAborted();
+  // Its own group, so that the npm that it asks for its settings goes with it.
+  const child = fork(CHILD, [], { detached: true, execArgv: [], serialization: 'json', stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+  const kill = () => {
+    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) process.kill(-child.pid, 'SIGKILL');
+  };
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    kill();
+  }, timeoutMs);
+  signal.addEventListener('abort', kill, { once: true });
+  try {
+    let answer: InstallAnswer | undefined;
+    let errorOutput = '';
+    child.on('message', (message) => (answer = message as InstallAnswer));
+    child.stderr?.on('data', (chunk) => (errorOutput = (errorOutput + String(chunk)).slice(-2000)));
+    child.send(order);
+    await once(child, 'exit');
+    signal.throwIfAborted();
+    if (answer?.outcome === 'installed') return answer;
+    if (answer?.outcome === 'failed') throw new BuildFailure(answer.id, answer.message);
+    if (timedOut) throw new BuildFailure('install_timed_out', `Installing the dependencies took longer than ${timeoutMs / 1000} s. Change the Action to build it again, or use fewer dependencies.`);
+    throw new BuildFailure('install_failed', `The install process ended without an answer (${child.signalCode ?? child.exitCode}): ${errorOutput}`);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', kill);
+    kill();
+  }
+}

@@ -1,0 +1,105 @@
+import type { RequestHandler } from 'express';
+import { errors, jwtVerify, SignJWT, type JWTPayload } from 'jose';
+import type { SigningKeys } from '../store/signing-keys.ts';
+import { managementError, type ApiError } from './api-error.ts';
+
+/** As long as Auth0's Management API tokens live. */
+export const TOKEN_SECONDS = 86_400;
+
+/** Who calls the Management API; `requireScope` leaves it in `res.locals.token`. */
+export interface VerifiedToken {
+  clientId: string;
+  scopes: string[];
+}
+
+export interface TokenRequest {
+  clientId: string;
+  scopes: string[];
+  /** An audience for which `isManagementAudience` is true. */
+  audience: string;
+  /** Origin with a slash at the end, as Auth0 writes it: `https://tenant.example/`. */
+  issuer: string;
+}
+
+export interface Auth {
+  issueToken(request: TokenRequest): Promise<string>;
+  /**
+   * Lets a request pass whose bearer token has at least one of the scopes.
+   * Answers 401 without a token that we have issued, 403 `insufficient_scope` without the scope (contract §4.4).
+   */
+  requireScope(...anyOf: string[]): RequestHandler;
+}
+
+/**
+ * True for the audience of a Management API, `https://<domain>/api/v2/`, under whatever domain its caller knows us:
+ * Usher has no address of its own that it could compare with, and its keys sign no token for any other audience.
+ */
+export function isManagementAudience(audience: string): boolean {
+  return URL.canParse(audience) && new URL(audience).pathname === '/api/v2/';
+}
+
+/** Issues and verifies the tokens of the Management API (RS256). */
+export function createAuth({ signingKeys }: { signingKeys: SigningKeys }): Auth {
+  return {
+    async issueToken({ clientId, scopes, audience, issuer }) {
+      const { kid, privateKey } = await signingKeys.current();
+      return await new SignJWT({ scope: scopes.join(' '), gty: 'client-credentials', azp: clientId })
+        .setProtectedHeader({ alg: 'RS256', typ: 'JWT', kid })
+        .setIssuer(issuer)
+        .setSubject(`${clientId}@clients`)
+        .setAudience(audience)
+        .setIssuedAt()
+        .setExpirationTime(`${TOKEN_SECONDS} seconds`)
+        .sign(privateKey);
+    },
+
+    requireScope(...anyOf) {
+      return async (req, res, next) => {
+        const bearer = /^Bearer +(\S+)$/i.exec(req.headers.authorization ?? '')?.[1];
+        if (bearer === undefined) throw unauthorized('Missing authentication');
+        const token = await verify(signingKeys, bearer);
+        if (!anyOf.some((scope) => token.scopes.includes(scope))) {
+          throw managementError(403, `Insufficient scope, expected any of: ${anyOf.join(',')}`, 'insufficient_scope');
+        }
+        res.locals['token'] = token;
+        next();
+      };
+    },
+  };
+}
+
+async function verify(signingKeys: SigningKeys, bearer: string): Promise<VerifiedToken> {
+  let payload: JWTPayload;
+  try {
+    ({ payload } = await jwtVerify(
+      bearer,
+      async ({ kid }) => {
+        // A thumbprint, or it is none of ours; what comes from outside may hold characters that the store refuses.
+        const key = /^[\w-]{1,100}$/.test(kid ?? '') ? await signingKeys.find(kid ?? '') : null;
+        if (key === null) throw new errors.JWSSignatureVerificationFailed();
+        return key;
+      },
+      { algorithms: ['RS256'], requiredClaims: ['exp'] },
+    ));
+  } catch (error) {
+    if (error instanceof errors.JOSEError) throw unauthorized(problemOf(error));
+    throw error;
+  }
+  const audiences = [payload.aud ?? []].flat();
+  if (!audiences.some(isManagementAudience)) throw unauthorized('Bad audience in the JSON Web Token');
+  const { azp: clientId, scope } = payload;
+  if (typeof clientId !== 'string' || typeof scope !== 'string') throw unauthorized('Invalid token');
+  return { clientId, scopes: scope.split(' ') };
+}
+
+function problemOf(error: errors.JOSEError): string {
+  if (error instanceof errors.JWTExpired) return 'Expired token received for JSON Web Token validation';
+  if (error instanceof errors.JWSSignatureVerificationFailed) return 'Invalid signature received for JSON Web Token validation';
+  return 'Invalid token';
+}
+
+function unauthorized(message: string): ApiError {
+  const error = managementError(401, message);
+  error.headers['www-authenticate'] = 'Bearer';
+  return error;
+}

@@ -1,0 +1,70 @@
+import { randomUUID } from 'node:crypto';
+import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
+import type { Logger } from '../logger.ts';
+import { isStoreUnavailable } from '../store/database.ts';
+import { ApiError, managementError, oauthError, signUpError } from './api-error.ts';
+
+/**
+ * The last handler: turns every error into an answer in the shape of the API that was called. What is not an
+ * `ApiError` is answered without details; they are in the log, under the answer's `error_id`.
+ */
+export function createErrorHandler({ logger }: { logger: Logger }): ErrorRequestHandler {
+  return (error: unknown, req, res, next) => {
+    if (res.headersSent) {
+      next(error);
+      return;
+    }
+    const answer = asApiError(error, req) ?? unexpected(error, req, logger);
+    res.status(answer.status).set(answer.headers).json(answer.body);
+  };
+}
+
+/** Answers what no route has taken. */
+export const notFound: RequestHandler = (req) => {
+  throw errorFor(req, 404, 'not_found', 'Not Found');
+};
+
+/**
+ * An error that any API can give (a body that cannot be read, a rate limit, a path that is not there), in the shape
+ * of the one that was called: sign-up, token endpoint, or Management API, whose shape the rest has too. Sign-up knows
+ * one status for everything that is wrong with a request: 400 (contract §5.1).
+ */
+export function errorFor(req: Request, status: number, code: string, message: string): ApiError {
+  const path = req.baseUrl + req.path;
+  if (path.startsWith('/dbconnections/')) {
+    const error = signUpError(code, message);
+    if (status === 400 || status === 413 || status === 415) return error;
+    const name = status === 429 ? 'TooManyRequestsError' : 'Error';
+    return new ApiError(status, { ...error.body, name, statusCode: status });
+  }
+  if (path.startsWith('/oauth/')) return oauthError(status, code, message);
+  return managementError(status, message, status === 404 ? undefined : code);
+}
+
+function asApiError(error: unknown, req: Request): ApiError | null {
+  if (error instanceof ApiError) return error;
+  if (isStoreUnavailable(error)) {
+    const answer = errorFor(req, 503, 'temporarily_unavailable', 'The store cannot be written at the moment. Try again in a few seconds.');
+    return new ApiError(answer.status, answer.body, { 'retry-after': '5' });
+  }
+  // Express and its parsers mark what the client did wrong with a status; their messages may repeat the body.
+  const status = error instanceof Error && 'status' in error ? error.status : undefined;
+  if (typeof status !== 'number' || status < 400 || status > 499) return null;
+  const problem = PROBLEMS[status] ?? PROBLEMS[400];
+  return errorFor(req, status, req.path.startsWith('/oauth/') ? 'invalid_request' : 'invalid_body', problem);
+}
+
+const PROBLEMS: Record<number, string> & { 400: string } = {
+  400: 'The request cannot be read: its body or path is malformed.',
+  413: 'The request is too large.',
+  415: 'The content type, encoding or character set of the body is not supported.',
+};
+
+function unexpected(error: unknown, req: Request, logger: Logger): ApiError {
+  const errorId = randomUUID();
+  const { name, message, stack } = error instanceof Error ? error : new Error(`not an error: ${typeof error}`);
+  // Only these three: other properties of an error may hold the request's body or a row.
+  logger.error({ error_id: errorId, error: { name, message, stack }, method: req.method, path: req.path }, 'a request failed unexpectedly');
+  const answer = errorFor(req, 500, 'internal_error', 'An internal server error occurred');
+  return new ApiError(500, { ...answer.body, usher: { error_id: errorId } });
+}

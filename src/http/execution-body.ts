@@ -1,0 +1,153 @@
+import { workflowIdOf } from '../../workflows/messages.ts';
+import type { ActionError, LogLine, OutgoingCall } from '../domain/invocation.ts';
+import type { ActionResult, StoredExecution } from '../store/executions.ts';
+import type { AttemptRecord, RegistrationRecord, StepRecord } from '../store/ledger.ts';
+
+/*
+ * An execution as `GET /api/v2/actions/executions/{id}` gives it: Auth0's fields (contract §6), and under `usher` all
+ * that we know beyond them.
+ */
+
+/** An execution of pre-user-registration. `partial`: an Action failed, or could not be run. */
+export function preExecutionBody(execution: StoredExecution): object {
+  return {
+    id: execution.id,
+    trigger_id: 'pre-user-registration',
+    status: execution.status,
+    results: execution.results.map((result) => ({
+      action_name: result.actionName,
+      ...errorOf(result.bindingId, result.error?.message ?? result.reason),
+      started_at: iso(result.startedAt),
+      ended_at: iso(result.endedAt),
+    })),
+    created_at: iso(execution.createdAt),
+    updated_at: iso(execution.updatedAt),
+    usher: { registration_id: execution.registrationId, actions: execution.results.map(actionOf) },
+  };
+}
+
+const STATUS_OF = { succeeded: 'final', 'nothing-bound': 'final', failed: 'partial', cancelled: 'canceled' } as const;
+
+/** The execution of post-user-registration, which is the registration itself; `results` has the Actions that have begun. */
+export function registrationBody(registration: RegistrationRecord): object {
+  const { steps } = registration;
+  const lastSign = Math.max(registration.createdAt, ...steps.flatMap(({ attempts }) => attempts.map((a) => a.endedAt ?? a.startedAt)));
+  return {
+    id: registration.id,
+    trigger_id: 'post-user-registration',
+    status: registration.outcome === null ? 'pending' : STATUS_OF[registration.outcome],
+    results: steps.flatMap((step) => resultOf(step) ?? []),
+    created_at: iso(registration.createdAt),
+    updated_at: iso(registration.closedAt ?? lastSign),
+    usher: {
+      registration_id: registration.id,
+      source: registration.source,
+      user_id: registration.userId,
+      connection_id: registration.connectionId,
+      client_id: registration.clientId,
+      state: registration.state,
+      outcome: registration.outcome,
+      due_at: iso(registration.dueAt),
+      dispatch_error: registration.dispatchError,
+      workflow_id: workflowIdOf(registration.id),
+      steps: steps.map(stepOf),
+    },
+  };
+}
+
+function resultOf(step: StepRecord): object | null {
+  const first = step.attempts[0];
+  const last = step.attempts.at(-1);
+  if (first === undefined || last === undefined) return null;
+  const failed = step.state === 'succeeded' ? undefined : step.attempts.findLast((attempt) => attempt.error !== null);
+  const endedAt = step.endedAt ?? last.endedAt;
+  return {
+    action_name: step.actionName,
+    ...errorOf(failed?.id ?? '', failed?.error?.message),
+    started_at: iso(first.startedAt),
+    ...(endedAt === null ? {} : { ended_at: iso(endedAt) }),
+  };
+}
+
+/** Auth0's ActionError; it has no documented use for `url`. */
+function errorOf(id: string, message: string | undefined): object {
+  return message === undefined ? {} : { error: { id, msg: message, url: '' } };
+}
+
+function actionOf(result: ActionResult): object {
+  return {
+    action_id: result.actionId,
+    action_name: result.actionName,
+    binding_id: result.bindingId,
+    version_id: result.versionId,
+    version_number: result.versionNumber,
+    outcome: result.outcome,
+    error: failureOf(result.error ?? null),
+    reason: result.reason ?? null,
+    calls: result.calls.map(callOf),
+    logs: result.logs.map(logOf),
+    logs_truncated: result.logsTruncated,
+  };
+}
+
+function stepOf(step: StepRecord): object {
+  return {
+    id: step.id,
+    action_id: step.actionId,
+    action_name: step.actionName,
+    binding_id: step.bindingId,
+    version_id: step.versionId,
+    version_number: step.versionNumber,
+    state: step.state,
+    phase: step.phase,
+    next_attempt_at: iso(step.nextAt),
+    ended_at: iso(step.endedAt),
+    attempts: step.attempts.map(attemptOf),
+  };
+}
+
+function attemptOf(attempt: AttemptRecord): object {
+  return {
+    id: attempt.id,
+    number: attempt.number,
+    run: attempt.run,
+    phase: attempt.phase,
+    outcome: attempt.outcome ?? 'running',
+    counted: attempt.counted,
+    idempotency_key: attempt.idempotencyKey,
+    started_at: iso(attempt.startedAt),
+    ended_at: iso(attempt.endedAt),
+    error: failureOf(attempt.error),
+    calls: attempt.calls.map(callOf),
+    logs: attempt.logs.map(logOf),
+    logs_truncated: attempt.logsTruncated,
+  };
+}
+
+function failureOf(error: ActionError | null): object | null {
+  if (error === null) return null;
+  const { type, name, message, stack, retryable } = error;
+  return { type, name, message, stack: stack ?? null, retryable };
+}
+
+function callOf(call: OutgoingCall): object {
+  return {
+    method: call.method,
+    host: call.host,
+    status: call.status ?? null,
+    error: call.error ?? null,
+    started_at: iso(call.startedAt),
+    duration_ms: Math.round(call.durationMs),
+    retry_after_ms: call.retryAfterMs ?? null,
+  };
+}
+
+function logOf({ at, level, text }: LogLine): object {
+  return { at: iso(at), level, text };
+}
+
+function iso(ms: number): string;
+function iso(ms: number | null): string | null;
+function iso(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString();
+}

@@ -1,0 +1,137 @@
+import { Router } from 'express';
+import { z } from 'zod';
+import type { WeakPassword } from '../passwords.ts';
+import type { Profile } from '../registration/event.ts';
+import type { Refusal, SignUp, SignUpInput } from '../registration/sign-up.ts';
+import { ApiError, signUpError } from './api-error.ts';
+import { type FingerprintHeaders, requestFacts } from './request-facts.ts';
+import { describeIssue } from './validation.ts';
+
+/*
+ * Answers of sign-up for which Auth0's documents give no body. Chosen once, here; all with status 400.
+ *
+ *   problem                                            answer
+ *   body unreadable, too large or deep, NUL …          {name: BadRequestError, code: invalid_body, description, statusCode}
+ *   a field missing or malformed                       the same; the description is the Management API's validation text
+ *   unknown client_id                                  …code: invalid_client
+ *   connection unknown, or not a database connection   …code: invalid_connection
+ *   username taken                                     …code: user_exists, with the username as in auth0/lock #2321
+ *   sign-up disabled                                   {error: "public signup is disabled"}; seen in auth0/auth0.js #356
+ *   api.access.deny(reason, userMessage)               extensibility_error with the message for the person; without one, the reason
+ *   api.validation.error(errorCode, errorMessage)      likewise
+ *   an Action failed, on_error: deny                   extensibility_error with a text that tells nothing of the Action
+ *
+ * Other choices: properties that sign-up does not know are let through to `event.request.body`, as login pages send
+ * their own; 429 has the first shape with its own status.
+ */
+
+/** The form of `<input type=email>` (WHATWG), with at least one dot in the domain. */
+const EMAIL = /^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+$/;
+
+const lowerCase = z.string().transform((text) => text.toLowerCase());
+
+/** Fields: contract §5.1; lengths of the profile: those of `POST /users`, §4.5. */
+const SIGN_UP = z.object({
+  client_id: z.string().min(1).max(100).nullish(),
+  connection: z.string().min(1).max(128),
+  email: lowerCase.pipe(z.email({ pattern: EMAIL }).max(254)),
+  password: z.string().min(1),
+  username: lowerCase.pipe(z.string().min(1).max(128).regex(/^[a-z0-9_+\-.!#$'^`~@]+$/)).nullish(),
+  phone_number: z.string().regex(/^\+[0-9]{1,15}$/).nullish(),
+  given_name: z.string().min(1).max(150).nullish(),
+  family_name: z.string().min(1).max(150).nullish(),
+  name: z.string().min(1).max(300).nullish(),
+  nickname: z.string().min(1).max(300).nullish(),
+  picture: z.url({ protocol: /^https?$/ }).max(2048).nullish(),
+  user_metadata: z
+    .record(z.string().max(100), z.string().max(500))
+    .refine((metadata) => Object.keys(metadata).length <= 10, 'Too many properties, maximum 10')
+    .nullish(),
+});
+
+type SignUpBody = z.output<typeof SIGN_UP>;
+
+const PROFILE_FIELDS = ['given_name', 'family_name', 'name', 'nickname', 'picture'] as const;
+
+/** `POST /dbconnections/signup`; contract §5.1. */
+export function signUpRoutes(deps: { signUp: SignUp; fingerprintHeaders: FingerprintHeaders }): Router {
+  const router = Router();
+
+  router.post('/dbconnections/signup', async (req, res) => {
+    const body = parse(req.body);
+    const profile = profileIn(body);
+    const input: SignUpInput = {
+      clientId: body.client_id ?? null,
+      connection: body.connection,
+      email: body.email,
+      username: body.username ?? null,
+      phoneNumber: body.phone_number ?? null,
+      password: body.password,
+      profile,
+      userMetadata: body.user_metadata ?? {},
+      body: req.body as Record<string, unknown>,
+      request: requestFacts(req, deps.fingerprintHeaders),
+    };
+    const result = await deps.signUp(input);
+    if (result.outcome === 'refused') throw asError(result.refusal, body);
+    res.json({
+      _id: result.userId,
+      email: body.email,
+      email_verified: false,
+      ...(body.username == null ? {} : { username: body.username }),
+      ...(body.phone_number == null ? {} : { phone_number: body.phone_number }),
+      ...profile,
+      ...(body.user_metadata == null ? {} : { user_metadata: body.user_metadata }),
+    });
+  });
+
+  return router;
+}
+
+function parse(body: unknown): SignUpBody {
+  const parsed = SIGN_UP.safeParse(body ?? {}, { reportInput: true });
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw signUpError('invalid_body', issue === undefined ? 'Invalid sign up' : `Payload validation error: ${describeIssue(issue)}.`);
+}
+
+function profileIn(body: SignUpBody): Profile {
+  const given = PROFILE_FIELDS.map((field) => [field, body[field]] as const).filter(([, value]) => value != null);
+  return Object.fromEntries(given) as Profile;
+}
+
+function asError(refusal: Refusal, body: SignUpBody): ApiError {
+  switch (refusal.kind) {
+    case 'unknown-client':
+      return signUpError('invalid_client', 'There is no client with this client_id.');
+    case 'unknown-connection':
+      return signUpError('invalid_connection', 'There is no database connection of this name.');
+    case 'signup-disabled':
+      return new ApiError(400, { error: 'public signup is disabled' });
+    case 'weak-password':
+      return weakPassword(refusal.weakness);
+    case 'user-exists':
+      return signUpError('user_exists', `The user already exists${refusal.field === 'username' ? ` (username: ${body.username})` : ''}.`);
+    case 'denied':
+      return extensibilityError(refusal.userMessage || refusal.reason || 'The sign-up was denied.');
+    default:
+      return extensibilityError('The sign-up could not be completed. Please try again later.');
+  }
+}
+
+/** Body: contract §5.1, `PasswordStrengthError`. */
+function weakPassword({ rules, policy }: WeakPassword): ApiError {
+  return new ApiError(400, {
+    name: 'PasswordStrengthError',
+    message: 'Password is too weak',
+    code: 'invalid_password',
+    description: { rules, verified: false },
+    policy,
+    statusCode: 400,
+  });
+}
+
+/** Body: contract §2. */
+function extensibilityError(description: string): ApiError {
+  return new ApiError(400, { error: 'extensibility_error', error_description: description });
+}

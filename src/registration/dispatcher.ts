@@ -1,0 +1,131 @@
+import type { Logger } from '../logger.ts';
+import type { DueRegistration, Outbox } from '../store/outbox.ts';
+import type { RegistrationStarter } from '../temporal/registration-starter.ts';
+
+/** A dispatcher that dies leaves its rows to the others after this. */
+const CLAIM_LEASE_MS = 15_000;
+const BATCH = 50;
+/** What a crash between commit and wake-up left is found after this. */
+const POLL_MS = 1_000;
+const FIRST_PAUSE_MS = 500;
+const MAX_PAUSE_MS = 10_000;
+/** A start that Temporal refuses for its own sake is tried again after this, doubling. */
+const FIRST_BACK_OFF_MS = 5_000;
+const MAX_BACK_OFF_MS = 10 * 60_000;
+/** Silence after a hand-over that the sweep asks about. */
+const CHECK_AFTER_MS = 2 * 60_000;
+
+/** Hands due registrations to Temporal: claim by lease, `signalWithStart`, mark. Runs in any number at once. */
+export interface Dispatcher {
+  start(): void;
+  /** A registration has become due in this process. */
+  wake(): void;
+  /** Ends after the hand-overs under way. */
+  stop(): Promise<void>;
+  /** `starting` until Temporal has been reached once. */
+  temporal(): { state: 'ok' } | { state: 'starting' | 'unreachable'; reason: string };
+}
+
+export function createDispatcher(deps: {
+  outbox: Outbox;
+  starter: RegistrationStarter;
+  /** Called when Temporal is reached for the first time and after each silence. */
+  onReached(): Promise<void>;
+  logger: Logger;
+}): Dispatcher {
+  const { outbox, starter, logger } = deps;
+  let stopped = false;
+  let reachedOnce = false;
+  let unreachable: string | null = 'not asked yet';
+  let pauseMs = FIRST_PAUSE_MS;
+  let woken = false;
+  let endRest: (() => void) | undefined;
+  let running: Promise<void> = Promise.resolve();
+
+  /** Resolves after `ms`, at a stop, or (between batches) at a wake-up, also one that came just before. */
+  function rest(ms: number, options: { wakeable: boolean }): Promise<void> {
+    if (stopped || (options.wakeable && woken)) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      endRest = () => {
+        if (!stopped && !options.wakeable) return;
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** @returns true when Temporal answered, whatever it said about this one. */
+  async function handOver(due: DueRegistration): Promise<boolean> {
+    try {
+      await starter.start(due);
+    } catch (error) {
+      if (starter.isUnreachable(error)) {
+        unreachable = error instanceof Error ? error.message : String(error);
+        return false;
+      }
+      const delayMs = Math.min(FIRST_BACK_OFF_MS * 2 ** due.dispatchFailures, MAX_BACK_OFF_MS);
+      logger.error({ err: error, registration_id: due.registrationId, next_in_ms: delayMs }, 'Temporal refused a registration; it is tried again');
+      await outbox.backOff({ registrationId: due.registrationId, dueSeq: due.dueSeq, delayMs, error: error instanceof Error ? error.message : String(error) });
+      return true;
+    }
+    await outbox.markHandedOver({ registrationId: due.registrationId, dueSeq: due.dueSeq, checkAt: Date.now() + CHECK_AFTER_MS });
+    return true;
+  }
+
+  /** One batch. @returns whether there may be more at once. */
+  async function dispatch(): Promise<boolean> {
+    woken = false;
+    const claimed = await outbox.claimDue({ limit: BATCH, leaseMs: CLAIM_LEASE_MS });
+    const answered = await Promise.all(claimed.map(handOver));
+    const left = claimed.filter((_, index) => !answered[index]);
+    if (left.length > 0) await outbox.releaseClaims(left.map((due) => due.registrationId));
+    return left.length === 0 && claimed.length === BATCH;
+  }
+
+  async function reach(): Promise<void> {
+    await deps.onReached();
+    if (unreachable !== null) logger.info('Temporal is reached; registrations are handed over');
+    unreachable = null;
+    reachedOnce = true;
+    pauseMs = FIRST_PAUSE_MS;
+  }
+
+  async function loop(): Promise<void> {
+    while (!stopped) {
+      try {
+        if (unreachable !== null) await reach();
+        const more = await dispatch();
+        if (!more && unreachable === null) await rest(POLL_MS, { wakeable: true });
+      } catch (error) {
+        if (starter.isUnreachable(error)) unreachable = error instanceof Error ? error.message : String(error);
+        else logger.error({ err: error }, 'the dispatcher could not read or write the outbox; trying again');
+        if (unreachable === null) await rest(POLL_MS, { wakeable: false });
+      }
+      if (unreachable !== null && !stopped) {
+        logger.debug({ reason: unreachable, next_in_ms: pauseMs }, 'Temporal cannot be reached; registrations wait in the outbox');
+        await rest(pauseMs, { wakeable: false });
+        pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS);
+      }
+    }
+  }
+
+  return {
+    start() {
+      running = loop();
+    },
+    wake() {
+      woken = true;
+      endRest?.();
+    },
+    async stop() {
+      stopped = true;
+      endRest?.();
+      await running;
+    },
+    temporal() {
+      if (unreachable === null) return { state: 'ok' };
+      return { state: reachedOnce ? 'unreachable' : 'starting', reason: unreachable };
+    },
+  };
+}

@@ -1,0 +1,143 @@
+import { newId } from '../domain/ids.ts';
+import type { CacheChange } from '../domain/invocation.ts';
+import type { TriggerId } from '../domain/triggers.ts';
+import { loadBoundActions } from '../store/bindings.ts';
+import { writeCache } from '../store/cache.ts';
+import { type Database, type Queryable, uniqueViolation } from '../store/database.ts';
+import { type PreExecution, writeExecution } from '../store/executions.ts';
+import type { Keyring } from '../store/keyring.ts';
+import { sealedAs } from '../store/ledger-rows.ts';
+import { writeLog } from '../store/logs.ts';
+import type { NewRow } from '../store/schema.ts';
+
+/** A user of the connection has the e-mail address or the username already. */
+export class UserExistsError extends Error {
+  readonly field: 'email' | 'username';
+
+  constructor(field: 'email' | 'username') {
+    super(`A user of this connection has this ${field} already.`);
+    this.name = 'UserExistsError';
+    this.field = field;
+  }
+}
+
+/** A sign-up that nobody has denied. */
+export interface RegisterInput {
+  /** The way in, e.g. `signup`. */
+  source: string;
+  user: NewRow<'user_account'>;
+  connection: { id: string; name: string };
+  clientId: string | null;
+  /** What the post-user-registration Actions get, without `secrets` and `usher`. */
+  event: Record<string, unknown>;
+  /** The execution of pre-user-registration, when something was bound. */
+  preExecution?: PreExecution;
+  /** What its Actions changed in `api.cache`. */
+  cacheChanges: { triggerId: TriggerId; changes: CacheChange[] };
+  /** The tenant log's entry; the ids of the executions are added to `details.actions.executions`. */
+  log: { type: 'ss'; item: Record<string, unknown> };
+}
+
+export interface Registered {
+  /** Also the id of its post-user-registration execution. */
+  registrationId: string;
+  /** `nothing-bound`: it was closed in its own transaction. */
+  outcome: 'open' | 'nothing-bound';
+}
+
+/**
+ * Commits a sign-up: user, registration with its event, and one step for each post-user-registration Action bound at
+ * this moment, all of them or nothing. What is bound, deployed, renamed or deleted later changes nothing for it.
+ *
+ * @throws {UserExistsError} when the e-mail address or the username is taken, also by one that signs up at the same moment.
+ */
+export type Register = (input: RegisterInput) => Promise<Registered>;
+
+/** Makes the one door through which every way in creates a user. @param deps.onCommitted wakes the dispatcher; must not throw. */
+export function createRegister(deps: { database: Database; keyring: Keyring; onCommitted(): void }): Register {
+  const { database, keyring } = deps;
+  return async (input) => {
+    const registrationId = newId();
+    let steps: NewRow<'step'>[];
+    try {
+      steps = await database.transaction((tx) => commit(tx, registrationId, input));
+    } catch (error) {
+      throw asUserExists(error) ?? error;
+    }
+    if (steps.length === 0) return { registrationId, outcome: 'nothing-bound' };
+    deps.onCommitted();
+    return { registrationId, outcome: 'open' };
+  };
+
+  async function commit(tx: Queryable, registrationId: string, input: RegisterInput): Promise<NewRow<'step'>[]> {
+    const { user, connection, clientId, preExecution, cacheChanges } = input;
+    const now = Date.now();
+    // First, so that a duplicate ends here.
+    await tx.insertInto('user_account').values(user).execute();
+    const bound = await loadBoundActions('post-user-registration', tx);
+    const keyId = await keyring.newDataKey(tx);
+    await tx.insertInto('registration').values({
+      id: registrationId,
+      source: input.source,
+      user_id: user.id,
+      connection_id: connection.id,
+      connection_name: connection.name,
+      client_id: clientId,
+      event_sealed: await keyring.sealJson(keyId, sealedAs.event(registrationId), input.event, tx),
+      key_id: keyId,
+      dispatch_failures: 0,
+      created_at: now,
+      ...(bound.length > 0
+        ? { state: 'open', due_at: database.now, due_seq: 1 }
+        : { state: 'closed', outcome: 'nothing-bound', due_seq: 0, closed_at: now }),
+    }).execute();
+
+    const steps = bound.map((action, position): NewRow<'step'> => ({
+      id: newId(),
+      registration_id: registrationId,
+      position,
+      action_id: action.actionId,
+      action_name: action.actionName,
+      binding_id: action.bindingId,
+      version_id: action.versionId,
+      version_number: action.versionNumber,
+      policy: JSON.stringify(action.policy),
+      run: 1,
+      state: 'pending',
+      phase: 'quick',
+      counted: 0,
+      last_attempt: 0,
+    }));
+    if (steps.length > 0) await tx.insertInto('step').values(steps).execute();
+    if (preExecution !== undefined) await writeExecution(tx, keyring, preExecution, { id: registrationId, keyId });
+
+    const executions = [...(preExecution === undefined ? [] : [preExecution.id]), ...(steps.length === 0 ? [] : [registrationId])];
+    await writeLog(tx, keyring, {
+      type: input.log.type,
+      date: now,
+      userId: user.id,
+      connectionId: connection.id,
+      clientId,
+      registrationId,
+      item: executions.length === 0 ? input.log.item : withExecutions(input.log.item, executions),
+      keyId,
+    });
+
+    await writeCache(tx, keyring, cacheChanges.triggerId, cacheChanges.changes, now);
+    return steps;
+  }
+}
+
+/** Auth0's place for them in a log item: `details.actions.executions` (contract §4.7). */
+function withExecutions(item: Record<string, unknown>, executions: string[]): Record<string, unknown> {
+  const details = (item['details'] ?? {}) as Record<string, unknown>;
+  const actions = (details['actions'] ?? {}) as Record<string, unknown>;
+  return { ...item, details: { ...details, actions: { ...actions, executions } } };
+}
+
+function asUserExists(error: unknown): UserExistsError | undefined {
+  const columns = uniqueViolation(error)?.columns ?? [];
+  if (columns.includes('email')) return new UserExistsError('email');
+  if (columns.includes('username')) return new UserExistsError('username');
+  return undefined;
+}

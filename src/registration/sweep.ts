@@ -1,0 +1,70 @@
+import type { Logger } from '../logger.ts';
+import type { Ledger } from '../store/ledger.ts';
+import type { Outbox } from '../store/outbox.ts';
+import type { RegistrationStarter } from '../temporal/registration-starter.ts';
+
+const DEFAULT_INTERVAL_MS = 5_000;
+/** Asked per round, one after the other: a lost cluster must not be met with a flood of questions. */
+const BATCH = 50;
+const CLAIM_LEASE_MS = 60_000;
+/** A workflow that runs and is silent for good reasons (parked for an hour) is asked about this rarely. */
+const RUNNING_CHECK_MS = 10 * 60_000;
+
+/** Asks Temporal about open registrations that have not been heard of for too long. */
+export interface Sweep {
+  start(): void;
+  stop(): Promise<void>;
+}
+
+export function createSweep(deps: {
+  outbox: Outbox;
+  ledger: Pick<Ledger, 'recordCancelledByOperator'>;
+  starter: RegistrationStarter;
+  /** After registrations were made due again. */
+  wake(): void;
+  logger: Logger;
+  intervalMs?: number;
+}): Sweep {
+  const { outbox, starter, logger } = deps;
+  let timer: NodeJS.Timeout | undefined;
+  let running: Promise<void> | null = null;
+
+  async function check(registrationId: string): Promise<void> {
+    const status = await starter.describe(registrationId);
+    switch (status) {
+      case 'running':
+        return await outbox.postponeCheck(registrationId, Date.now() + RUNNING_CHECK_MS);
+      case 'cancelled':
+      case 'terminated':
+        if (await deps.ledger.recordCancelledByOperator(registrationId)) logger.info({ registration_id: registrationId, status }, 'a person has ended the workflow: the registration is cancelled');
+        return;
+      default:
+        await outbox.makeDue(registrationId);
+        deps.wake();
+        logger.warn({ registration_id: registrationId, status }, 'Temporal has no running workflow for an open registration: started again');
+    }
+  }
+
+  async function round(): Promise<void> {
+    try {
+      for (const registrationId of await outbox.claimForCheck({ limit: BATCH, leaseMs: CLAIM_LEASE_MS })) await check(registrationId);
+    } catch (error) {
+      if (starter.isUnreachable(error)) logger.debug({ err: error }, 'the sweep waits for Temporal');
+      else logger.error({ err: error }, 'the sweep failed; trying again');
+    }
+  }
+
+  return {
+    start() {
+      timer = setInterval(() => {
+        running ??= round().finally(() => {
+          running = null;
+        });
+      }, deps.intervalMs ?? DEFAULT_INTERVAL_MS);
+    },
+    async stop() {
+      clearInterval(timer);
+      await running;
+    },
+  };
+}

@@ -1,0 +1,92 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import type { Logger } from './logger.ts';
+
+export type Role = 'api' | 'worker';
+
+/** What a role tells its supervisor. */
+export type RoleMessage =
+  | { type: 'ready'; facts: Record<string, string> }
+  /** It cannot start, and starting it again would not help. */
+  | { type: 'fatal'; message: string };
+
+/** What the supervisor tells the role `api`: what is not at its best, by name, for `/readyz`. */
+export interface StatusMessage {
+  type: 'status';
+  degraded: Record<string, string>;
+}
+
+const FIRST_PAUSE_MS = 1_000;
+const MAX_PAUSE_MS = 30_000;
+/** A role that has run this long starts again with the first pause. */
+const STEADY_MS = 60_000;
+/** Above what a stopping worker gives its attempts. */
+const KILL_AFTER_MS = 15_000;
+
+/** A role as a child process that is started again, with a growing pause, when it dies. */
+export interface RoleProcess {
+  start(): void;
+  send(message: StatusMessage): void;
+  /** Asks it to end, kills it when it does not, and resolves when it is gone. */
+  stop(): Promise<void>;
+}
+
+export function createRoleProcess(options: {
+  role: Role;
+  mainPath: string;
+  env: NodeJS.ProcessEnv;
+  logger: Logger;
+  onReady(facts: Record<string, string>): void;
+  onDown(reason: string, pauseMs: number): void;
+  onFatal(message: string): void;
+}): RoleProcess {
+  const { role, logger } = options;
+  let child: ChildProcess | null = null;
+  let stopping = false;
+  let pauseMs = FIRST_PAUSE_MS;
+  let timer: NodeJS.Timeout | undefined;
+  let gone: Promise<void> = Promise.resolve();
+
+  function start(): void {
+    const startedAt = performance.now();
+    const started = fork(options.mainPath, ['--role', role], { env: options.env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    child = started;
+    started.on('message', (message: RoleMessage) => {
+      if (message.type === 'ready') return options.onReady(message.facts);
+      stopping = true;
+      options.onFatal(message.message);
+    });
+    gone = new Promise((resolve) => {
+      started.once('error', (error) => ended(`could not be started: ${error.message}`));
+      started.once('exit', (code, signal) => ended(signal === null ? `ended with code ${code}` : `was ended by ${signal}`));
+      function ended(reason: string): void {
+        if (child === started) child = null;
+        resolve();
+        if (stopping) return;
+        if (performance.now() - startedAt > STEADY_MS) pauseMs = FIRST_PAUSE_MS;
+        logger.error({ reason, again_in_ms: pauseMs }, `the ${role} ${reason}; starting it again`);
+        options.onDown(reason, pauseMs);
+        timer = setTimeout(start, pauseMs);
+        pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS);
+      }
+    });
+  }
+
+  return {
+    start,
+    send(message) {
+      if (child?.connected) child.send(message);
+    },
+    async stop() {
+      stopping = true;
+      clearTimeout(timer);
+      const running = child;
+      running?.kill('SIGTERM');
+      const kill = setTimeout(() => {
+        logger.warn(`the ${role} did not end in time; killed`);
+        running?.kill('SIGKILL');
+      }, KILL_AFTER_MS);
+      await gone;
+      clearTimeout(kill);
+    },
+  };
+}

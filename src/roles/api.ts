@@ -1,0 +1,145 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createBuilder } from '../builds/builder.ts';
+import { createVersionCache } from '../builds/version-cache.ts';
+import { StartError } from '../data-dir.ts';
+import { actionsRoutes } from '../http/actions-routes.ts';
+import { createApp } from '../http/app.ts';
+import { createAuth } from '../http/auth.ts';
+import { bindingsRoutes } from '../http/bindings-routes.ts';
+import type { Readiness } from '../http/health-routes.ts';
+import { triggersRoutes } from '../http/triggers-routes.ts';
+import { versionsRoutes } from '../http/versions-routes.ts';
+import { openInstallation, takeLock } from '../installation.ts';
+import { createDispatcher } from '../registration/dispatcher.ts';
+import { createPreUserRegistration } from '../registration/pre-user-registration.ts';
+import { createRegister } from '../registration/register.ts';
+import { createSignUp } from '../registration/sign-up.ts';
+import { createSweep } from '../registration/sweep.ts';
+import type { StatusMessage } from '../role-process.ts';
+import { createSandboxPool } from '../sandbox/pool.ts';
+import { createActionStore } from '../store/actions.ts';
+import { createBindingStore, loadBoundActions } from '../store/bindings.ts';
+import { readCache } from '../store/cache.ts';
+import { createClientStore } from '../store/clients.ts';
+import { createConnectionStore } from '../store/connections.ts';
+import { storeNow } from '../store/database.ts';
+import { readPreExecution } from '../store/executions.ts';
+import { createLedger } from '../store/ledger.ts';
+import { createLogStore } from '../store/logs.ts';
+import { createOutbox } from '../store/outbox.ts';
+import { createSigningKeys } from '../store/signing-keys.ts';
+import { createUserStore } from '../store/users.ts';
+import { createVersionStore } from '../store/versions.ts';
+import { ensureFirstClient } from './first-client.ts';
+import { type RoleOptions, type RunningRole, temporalEndpoint } from './role.ts';
+import { createTemporalLink } from './temporal-link.ts';
+
+/** Sign-ups at work in pre-user-registration Actions at once. */
+const PRE_REGISTRATION_SLOTS = 8;
+
+/** The role `api`: HTTP, builds, pre-user-registration Actions, and the hand-over of registrations to Temporal. */
+export async function runApi({ config, logger, loopbackOpen, onReady }: RoleOptions): Promise<RunningRole> {
+  const { paths, database, keyring, close } = await openInstallation(config);
+  const lock = await takeLock(paths.roleLock('api'), true);
+
+  const clients = createClientStore({ database });
+  const connections = createConnectionStore({ database });
+  const clientId = await ensureFirstClient({ clients, paths, clientId: config.clientId, clientSecret: config.clientSecret });
+  await connections.ensureDefault();
+  const signingKeys = createSigningKeys({ database, keyring });
+  const auth = createAuth({ signingKeys });
+  const ledger = createLedger({ database, keyring });
+  const outbox = createOutbox({ database });
+
+  const temporal = createTemporalLink({ endpoint: temporalEndpoint(config), database, outbox, logger });
+  const dispatcher = createDispatcher({ outbox, starter: temporal.starter, onReached: temporal.onReached, logger });
+  const sweep = createSweep({ outbox, ledger, starter: temporal.starter, wake: () => dispatcher.wake(), logger });
+
+  const builder = createBuilder({ database, dataDir: config.dataDir, logger, alone: true });
+  const versions = createVersionCache({ database, keyring, dataDir: config.dataDir });
+  const sandbox = await createSandboxPool({ slots: PRE_REGISTRATION_SLOTS, egress: { allow: config.egressAllow, loopbackOpen }, logger });
+  const preUserRegistration = createPreUserRegistration({
+    loadBoundActions: () => loadBoundActions('pre-user-registration', database.db),
+    readCache: () => readCache(database.db, keyring, 'pre-user-registration', Date.now()),
+    versions,
+    sandbox,
+    logger,
+  });
+  const register = createRegister({ database, keyring, onCommitted: () => dispatcher.wake() });
+  const signUp = createSignUp({ database, keyring, clients, connections, users: createUserStore({ database }), preUserRegistration, register });
+
+  let fromSupervisor: Record<string, string> = {};
+  const actionRoutes = {
+    auth,
+    actions: createActionStore({ database, keyring }),
+    versions: createVersionStore({ database }),
+    bindings: createBindingStore({ database }),
+    wakeBuilder: () => builder.wake(),
+  };
+  const app = createApp({
+    logger,
+    auth,
+    clients,
+    signingKeys,
+    signUp,
+    ledger,
+    logs: createLogStore({ db: database.db, keyring }),
+    readPreExecution: (id) => readPreExecution(database.db, keyring, id),
+    actionRouters: [actionsRoutes, versionsRoutes, triggersRoutes, bindingsRoutes].map((routes) => routes(actionRoutes)),
+    readiness,
+    trustedProxies: config.trustedProxies,
+    fingerprintHeaders: { ja3: config.ja3Header, ja4: config.ja4Header },
+    rateLimits: config.rateLimits,
+  });
+
+  async function readiness(): Promise<Readiness> {
+    const degraded = { ...fromSupervisor, ...temporal.degraded(dispatcher.temporal()) };
+    try {
+      await storeNow(database);
+    } catch (error) {
+      return { ready: false, degraded: { ...degraded, store: error instanceof Error ? error.message : String(error) } };
+    }
+    return { ready: true, degraded };
+  }
+
+  const server = createServer(app);
+  const port = await listen(server, config.port ?? 3000, config.host);
+  dispatcher.start();
+  sweep.start();
+  await builder.start();
+  onReady({
+    address: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
+    clientId,
+    isolation: sandbox.describeIsolation().join(', '),
+  });
+
+  return {
+    onMessage(message) {
+      fromSupervisor = (message as StatusMessage).degraded;
+    },
+    async stop() {
+      const closed = once(server, 'close');
+      server.close();
+      server.closeIdleConnections();
+      await closed;
+      await Promise.all([dispatcher.stop(), sweep.stop(), builder.stop(), sandbox.close({ graceMs: 0 })]);
+      await temporal.close();
+      await close();
+      lock.release();
+    },
+  };
+}
+
+async function listen(server: Server, port: number, host: string): Promise<number> {
+  server.listen(port, host);
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE') throw new StartError(`Port ${port} (USHER_PORT) is in use: end what listens there, or set USHER_PORT to another one.`, { cause: error });
+    throw new StartError(`Usher cannot listen on ${host}:${port} (${code ?? message}): set USHER_HOST and USHER_PORT to an address of this machine.`, { cause: error });
+  }
+  return (server.address() as AddressInfo).port;
+}

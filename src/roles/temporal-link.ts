@@ -1,0 +1,57 @@
+import type { Logger } from '../logger.ts';
+import type { Dispatcher } from '../registration/dispatcher.ts';
+import type { Database } from '../store/database.ts';
+import type { Outbox } from '../store/outbox.ts';
+import { readSetting, writeSetting } from '../store/settings.ts';
+import { createClient, type TemporalEndpoint } from '../temporal/connection.ts';
+import { createRegistrationStarter, type RegistrationStarter } from '../temporal/registration-starter.ts';
+import { ensureSearchAttributes, type SearchAttributesFound } from '../temporal/search-attributes.ts';
+
+/** The Temporal namespace that this installation last spoke with. */
+const NAMESPACE_SETTING = 'temporal_namespace_id';
+
+/** What the api does beside handing registrations over: search attributes, and noticing that Temporal lost its data. */
+export interface TemporalLink {
+  starter: RegistrationStarter;
+  /** To be called whenever Temporal is reached again. */
+  onReached(): Promise<void>;
+  /** What to say in `/readyz`. */
+  degraded(state: ReturnType<Dispatcher['temporal']>): Record<string, string>;
+  close(): Promise<void>;
+}
+
+export function createTemporalLink(deps: { endpoint: TemporalEndpoint; database: Database; outbox: Outbox; logger: Logger }): TemporalLink {
+  const { database, outbox, logger } = deps;
+  const client = createClient(deps.endpoint);
+  let attributes: SearchAttributesFound = { available: [], missing: [] };
+  const starter = createRegistrationStarter({ client, searchAttributes: () => attributes.available });
+
+  return {
+    starter,
+
+    async onReached() {
+      // Another namespace than before knows nothing of what is open: it starts again, and the ledger keeps it harmless.
+      const id = await starter.namespaceId();
+      const before = await readSetting(database.db, NAMESPACE_SETTING);
+      if (before !== id) {
+        const open = await outbox.makeAllOpenDue();
+        if (before !== undefined) logger.warn({ open }, 'Temporal has another namespace than before: what is open starts again');
+        await writeSetting(database.db, NAMESPACE_SETTING, id);
+      }
+      attributes = await ensureSearchAttributes(client);
+      for (const { name, command } of attributes.missing) {
+        logger.warn({ command }, `the namespace lacks the search attribute ${name} and does not let Usher add it: registrations cannot be found by it`);
+      }
+    },
+
+    degraded(state) {
+      const lacks = attributes.missing.map(({ name, command }) => [`search attribute ${name}`, `missing; add it with: ${command}`] as const);
+      return {
+        ...(state.state === 'ok' ? {} : { temporal: state.state === 'starting' ? 'starting' : `unreachable: ${state.reason}` }),
+        ...Object.fromEntries(lacks),
+      };
+    },
+
+    close: () => client.connection.close(),
+  };
+}

@@ -1,0 +1,133 @@
+import type { ActionError, Invocation, InvocationReport, LogLine, OutgoingCall } from '../domain/invocation.ts';
+import { LIMITS } from '../domain/limits.ts';
+import type { FromSandbox } from './runner/messages.ts';
+
+/** Of an attempt with more calls than this the latest are kept. */
+const MAX_CALLS = 500;
+/** Shorter values would cut holes into ordinary words. */
+const MIN_SECRET_CHARS = 6;
+
+type Verdict = Extract<FromSandbox, { type: 'verdict' }>;
+
+/** What one invocation has done so far, as its process has told it; all of it survives the process. */
+export interface InvocationRecord {
+  readonly hasStarted: boolean;
+  readonly hasSettled: boolean;
+  /** The attempt will fail with this, however it ends. */
+  readonly failure: ActionError | undefined;
+  /** Requests without an answer, e.g. `POST hooks.slack.com`. */
+  openCalls(): string[];
+  /** Takes a message of the process; of those that come after the verdict only output counts. */
+  take(message: FromSandbox): void;
+  judge(): void;
+  report(verdict?: Verdict): InvocationReport;
+  /** The error without the values of the event's secrets. */
+  redact(error: ActionError): ActionError;
+}
+
+/** Collects one invocation; lines that come after the verdict go to `onLateOutput`. */
+export function createInvocationRecord(invocation: Invocation, onLateOutput: ((line: LogLine) => void) | undefined): InvocationRecord {
+  const startedAt = Date.now();
+  const start = performance.now();
+  const logs: LogLine[] = [];
+  const calls = new Map<number, OutgoingCall>();
+  const secrets = secretsOf(invocation.event);
+  let logBytes = 0;
+  let logsTruncated = false;
+  let hasStarted = false;
+  let hasSettled = false;
+  let isJudged = false;
+  let failure: ActionError | undefined;
+
+  function log(line: LogLine): void {
+    // The process counts too; this holds for one that lies.
+    logBytes += Buffer.byteLength(line.text);
+    if (logBytes > LIMITS.logBytes) logsTruncated = true;
+    else if (isJudged) onLateOutput?.(line);
+    else logs.push(line);
+  }
+
+  function addCall(number: number, call: OutgoingCall): void {
+    calls.set(number, call);
+    const oldest = calls.keys().next().value;
+    if (calls.size > MAX_CALLS && oldest !== undefined) calls.delete(oldest);
+  }
+
+  function take(message: FromSandbox): void {
+    if (message.type === 'log') log(message.line);
+    if (isJudged) return;
+    switch (message.type) {
+      case 'started':
+        hasStarted = true;
+        break;
+      case 'truncated':
+        logsTruncated = true;
+        break;
+      case 'settled':
+        hasSettled = true;
+        break;
+      case 'failing':
+        failure ??= message.error;
+        break;
+      case 'call':
+        addCall(message.call, { method: message.method, host: message.host, startedAt: message.startedAt, durationMs: 0 });
+        break;
+      case 'call-ended': {
+        const { type: _type, token: _token, call: number, ...end } = message;
+        const call = calls.get(number);
+        if (call !== undefined) Object.assign(call, end);
+        break;
+      }
+      default:
+    }
+  }
+
+  function isOpen(call: OutgoingCall): boolean {
+    return call.status === undefined && call.error === undefined;
+  }
+
+  /** As it is now: an unanswered call has lasted until now. */
+  function snapshot(call: OutgoingCall): OutgoingCall {
+    return isOpen(call) ? { ...call, error: 'no answer', durationMs: Math.max(0, Date.now() - call.startedAt) } : { ...call };
+  }
+
+  return {
+    get hasStarted() {
+      return hasStarted;
+    },
+    get hasSettled() {
+      return hasSettled;
+    },
+    get failure() {
+      return failure;
+    },
+    openCalls: () => [...calls.values()].filter(isOpen).map(({ method, host }) => `${method} ${host}`),
+    take,
+    judge: () => {
+      isJudged = true;
+    },
+    report: (verdict) => ({
+      startedAt,
+      durationMs: Math.round(performance.now() - start),
+      logs: [...logs],
+      logsTruncated,
+      calls: [...calls.values()].map(snapshot),
+      cacheChanges: verdict?.cacheChanges ?? [],
+      commands: verdict?.commands ?? [],
+    }),
+    redact: (error) => ({
+      ...error,
+      message: redacted(error.message, secrets),
+      ...(error.stack === undefined ? {} : { stack: redacted(error.stack, secrets) }),
+    }),
+  };
+}
+
+function secretsOf(event: Record<string, unknown>): string[] {
+  const values: unknown[] = Object.values(event['secrets'] ?? {});
+  return values.filter((value): value is string => typeof value === 'string' && value.length >= MIN_SECRET_CHARS);
+}
+
+function redacted(text: string, secrets: string[]): string {
+  return secrets.reduce((rest, secret) => rest.replaceAll(secret, '[secret]'), text);
+}

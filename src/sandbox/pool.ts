@@ -1,0 +1,213 @@
+import { realpath, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Invocation, InvocationResult, LogLine, RunnableVersion } from '../domain/invocation.ts';
+import type { Logger } from '../logger.ts';
+import { createBroker } from './broker.ts';
+import { createEgressPolicy, type EgressOptions } from './egress-policy.ts';
+import { describeIsolation, findIsolation, SANDBOX_UID } from './isolation.ts';
+import { placeRunnerFiles } from './runner-files.ts';
+import { SandboxProcess } from './sandbox-process.ts';
+import { type MemoryLimits, spawnCommand } from './spawn-command.ts';
+import { createTurns } from './turns.ts';
+
+/** Retire a process after so many calls: what an Action leaks in module scope must end some time. */
+const MAX_USES = 500;
+const MAX_IDLE_MS = 5 * 60_000;
+/** Kept warm beside those at work; one costs about 10 to 20 MB of its own. */
+const MAX_WARM = 16;
+/** At 5 GB/s of page faults a process passes its limit by half a gigabyte before it is caught; the kernel's limit lies there. */
+const WATCH_EVERY_MS = 100;
+const DEFAULT_MEMORY: MemoryLimits = { heapMiB: 128, residentMiB: 384 };
+const DEFAULT_MAX_WAIT_MS = 10_000;
+const NOT_RUN_DELAY_MS = 1000;
+
+export interface SandboxPoolOptions {
+  /** Processes at work at once. */
+  slots: number;
+  egress: EgressOptions;
+  logger: Logger;
+  /** @default heap 128 MiB, resident 384 MiB */
+  memory?: MemoryLimits;
+  /** How long a call waits for a free slot, milliseconds. @default 10 s */
+  maxWaitMs?: number;
+}
+
+export interface RunOptions {
+  /** Kills the process; the call then answers `cancelled` once it is dead. */
+  signal?: AbortSignal;
+  /** Gets each line written by work that outlived its attempt's verdict. */
+  onLateOutput?: (line: LogLine) => void;
+}
+
+export interface SandboxPool {
+  /**
+   * Runs one invocation. Never rejects for anything that an Action does. Once it has answered, the attempt is over:
+   * either it has said so itself, or its process is dead.
+   */
+  run(invocation: Invocation, options?: RunOptions): Promise<InvocationResult>;
+  /** Takes no more calls, gives those under way `graceMs`, then kills; fulfilled when every process is dead. */
+  close(options: { graceMs: number }): Promise<void>;
+  /** Of the living processes. */
+  pids(): number[];
+  /** One line per wall, in force or missing. */
+  describeIsolation(): string[];
+}
+
+/**
+ * Starts a pool; a first process proves that the walls found on this machine can be put up.
+ *
+ * @throws when no sandbox process can be started here, or a range of `egress.allow` is not one.
+ */
+export async function createSandboxPool(options: SandboxPoolOptions): Promise<SandboxPool> {
+  const { slots, logger, egress, memory = DEFAULT_MEMORY, maxWaitMs = DEFAULT_MAX_WAIT_MS } = options;
+  const broker = createBroker(createEgressPolicy(egress));
+  const runner = await placeRunnerFiles();
+  const isolation = findIsolation();
+  const processes = new Set<SandboxProcess>();
+  const idle = new Set<SandboxProcess>();
+  let starting = 0;
+  let isClosing = false;
+
+  const turns = createTurns({ maxWaitMs, hasRoom: (version, running) => running < slots && hasProcessFor(version) });
+
+  function hasProcessFor(versionId: string): boolean {
+    const isWarm = [...idle].some((process) => process.versionId === versionId);
+    return isWarm || idle.size > 0 || processes.size + starting < slots + MAX_WARM;
+  }
+
+  async function startProcess(version: RunnableVersion): Promise<SandboxProcess> {
+    starting++;
+    try {
+      const dependenciesDir = version.dependenciesDir === null ? null : await realpath(version.dependenciesDir);
+      if (dependenciesDir !== null && isolation.otherUser) await checkReadable(dependenciesDir);
+      const command = spawnCommand(isolation, runner, memory, dependenciesDir);
+      const process = await SandboxProcess.start({ command, version, runnerDir: runner.dir, dependenciesDir, memory, broker: broker.open(), logger });
+      processes.add(process);
+      void process.gone.then(() => {
+        processes.delete(process);
+        idle.delete(process);
+        turns.next();
+      });
+      return process;
+    } finally {
+      starting--;
+    }
+  }
+
+  async function obtain(version: RunnableVersion): Promise<SandboxProcess> {
+    // The one used last: its memory is warm, and the others may grow old.
+    const warm = [...idle].findLast((process) => process.versionId === version.id && process.isAlive);
+    if (warm !== undefined) {
+      idle.delete(warm);
+      return warm;
+    }
+    const [oldest] = idle;
+    if (oldest !== undefined && processes.size + starting >= slots + MAX_WARM) retire(oldest);
+    return await startProcess(version);
+  }
+
+  function retire(process: SandboxProcess): void {
+    idle.delete(process);
+    void process.kill();
+  }
+
+  async function keepWarm(process: SandboxProcess): Promise<void> {
+    const isFree = await process.whenFree();
+    if (!isFree || !process.isAlive) return;
+    process.idleSince = Date.now();
+    if (isClosing || process.uses >= MAX_USES) return retire(process);
+    idle.add(process);
+    const [oldest] = idle;
+    if (idle.size > MAX_WARM && oldest !== undefined) retire(oldest);
+    turns.next();
+  }
+
+  async function attempt(invocation: Invocation, hooks: RunOptions): Promise<InvocationResult> {
+    // A warm process can end by its left-over work just when it is called; the second one is new or was alive a moment ago.
+    for (let tries = 0; tries < 2; tries++) {
+      const process = await obtain(invocation.version);
+      if (isClosing) {
+        retire(process);
+        return notRun('Usher is stopping.');
+      }
+      const end = await process.run(invocation, hooks);
+      void keepWarm(process);
+      if (end.outcome !== 'not-started') return end;
+    }
+    return notRun('The sandbox process ended before the call reached it.');
+  }
+
+  const watch = setInterval(() => {
+    for (const process of processes) process.checkMemory();
+    const oldestAllowed = Date.now() - MAX_IDLE_MS;
+    for (const process of idle) if (process.idleSince < oldestAllowed) retire(process);
+  }, WATCH_EVERY_MS);
+  watch.unref();
+
+  async function prove(): Promise<void> {
+    const version: RunnableVersion = { id: '', actionName: 'probe', triggerId: 'post-user-registration', code: '', dependenciesDir: null };
+    try {
+      retire(await startProcess(version));
+    } catch (error) {
+      if (!isolation.otherUser) throw error;
+      isolation.otherUser = false;
+      logger.warn({ error: (error as Error).message }, `Sandboxes cannot run as uid ${SANDBOX_UID} here and run as root. Put Usher where every user can read it, or start it as another user.`);
+      retire(await startProcess(version));
+    }
+  }
+
+  async function close({ graceMs }: { graceMs: number }): Promise<void> {
+    isClosing = true;
+    turns.close();
+    for (const process of idle) retire(process);
+    await Promise.race([turns.idle(), new Promise((resolve) => setTimeout(resolve, graceMs).unref())]);
+    await Promise.all([...processes].map((process) => process.kill()));
+    await turns.idle();
+    clearInterval(watch);
+    await runner.remove();
+  }
+
+  try {
+    await prove();
+  } catch (error) {
+    clearInterval(watch);
+    await runner.remove();
+    throw error;
+  }
+
+  return {
+    async run(invocation, hooks = {}) {
+      const turn = await turns.take(invocation.version.id, hooks.signal);
+      if (turn === 'cancelled') return { outcome: 'cancelled' };
+      if (turn === 'closed') return notRun('Usher is stopping.');
+      if (turn === 'timed-out') return notRun(`No sandbox was free within ${maxWaitMs / 1000} s.`);
+      try {
+        return await attempt(invocation, hooks);
+      } catch (error) {
+        logger.error({ error: (error as Error).message, invocation: invocation.id, action: invocation.version.actionName }, 'sandbox not started');
+        return notRun((error as Error).message);
+      } finally {
+        turns.give();
+      }
+    },
+    close,
+    pids: () => [...processes].map(({ pid }) => pid),
+    describeIsolation: () => describeIsolation(isolation, memory, egress),
+  };
+}
+
+function notRun(reason: string): InvocationResult {
+  return { outcome: 'not-run', reason, delayMs: NOT_RUN_DELAY_MS };
+}
+
+/** @throws when the sandboxes' user cannot get at the folder, which would look like the Action's own mistake. */
+async function checkReadable(dir: string): Promise<void> {
+  const needed = [{ path: dir, bits: 0o005 }];
+  for (let path = dirname(dir); path !== dirname(path); path = dirname(path)) needed.push({ path, bits: 0o001 });
+  for (const { path, bits } of needed) {
+    const { mode } = await stat(path);
+    if ((mode & bits) !== bits) {
+      throw new Error(`Sandboxes run as uid ${SANDBOX_UID}, which cannot read ${dir}: ${path} needs mode o+${bits === 5 ? 'rx' : 'x'}.`);
+    }
+  }
+}

@@ -1,0 +1,62 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { ActionError, ApiCommand, CacheChange } from '../../domain/invocation.ts';
+
+/** A request that has begun and may keep its attempt from being over. */
+export interface OpenCall {
+  /** False when an answer has come whose body nobody reads. */
+  isInFlight(): boolean;
+}
+
+/** The process's side of one invocation. */
+export interface Attempt {
+  token: string;
+  waitFor: 'work' | 'handler';
+  settled: boolean;
+  /** The verdict has been given: what comes now is late. */
+  judged: boolean;
+  failure: ActionError | undefined;
+  openCalls: Set<OpenCall>;
+  calls: number;
+  outputBytes: number;
+  truncated: boolean;
+  flooded: boolean;
+  cacheChanges: CacheChange[];
+  commands: ApiCommand[];
+}
+
+export interface Attempts {
+  /** Runs `work` so that everything it begins, however late, belongs to the attempt. */
+  run<T>(attempt: Attempt, work: () => T): T;
+  /** The attempt that the running code belongs to; the newest one where Node cannot tell. */
+  current(): Attempt | undefined;
+}
+
+export function newAttempt(token: string, waitFor: 'work' | 'handler'): Attempt {
+  return {
+    token,
+    waitFor,
+    settled: false,
+    judged: false,
+    failure: undefined,
+    openCalls: new Set(),
+    calls: 0,
+    outputBytes: 0,
+    truncated: false,
+    flooded: false,
+    cacheChanges: [],
+    commands: [],
+  };
+}
+
+/** Keeps apart what belongs to which attempt, by Node's async context. */
+export function createAttempts(): Attempts {
+  const storage = new AsyncLocalStorage<Attempt>();
+  let newest: Attempt | undefined;
+  return {
+    run(attempt, work) {
+      newest = attempt;
+      return storage.run(attempt, work);
+    },
+    current: () => storage.getStore() ?? newest,
+  };
+}

@@ -1,0 +1,100 @@
+import type { Socket } from 'node:net';
+import type { Channel } from './channel.ts';
+import type { BrokerError, BrokerReply, ResolvedAddress } from './messages.ts';
+
+type Reply =
+  | { error: Error }
+  | { carrier: Socket; address: string; family: 4 | 6; host: string }
+  | { addresses: ResolvedAddress[] };
+
+/** A question to the broker that has not been answered. */
+export interface Pending {
+  /** Whether it keeps the event loop alive, as a connecting socket does. */
+  hold(held: boolean): void;
+  isHeld(): boolean;
+  abandon(): void;
+}
+
+export interface BrokerClient {
+  connect(
+    to: { host: string; port: number; family: 0 | 4 | 6; addresses?: string[] },
+    done: (error: Error | undefined, carrier: Socket | undefined, via: { address: string; family: 4 | 6; host: string }) => void,
+  ): Pending;
+  resolve(host: string, family: 0 | 4 | 6, done: (error: Error | undefined, addresses: ResolvedAddress[]) => void): Pending;
+  onReply(reply: BrokerReply, handle: Socket | undefined): void;
+  /** Whether anything waits that keeps the event loop alive. */
+  isWaitedFor(): boolean;
+}
+
+/** Asks the broker in the parent; `onHoldChange` is told when the first or the last held question comes or goes. */
+export function createBrokerClient(channel: Channel, onHoldChange: () => void): BrokerClient {
+  const waiting = new Map<number, (reply: Reply) => void>();
+  const held = new Set<number>();
+  let last = 0;
+
+  function ask(send: (request: number) => void, done: (reply: Reply) => void): Pending {
+    const request = ++last;
+    waiting.set(request, done);
+    const hold = (wanted: boolean): void => {
+      if (!waiting.has(request)) return;
+      if (wanted) held.add(request);
+      else held.delete(request);
+      onHoldChange();
+    };
+    hold(true);
+    send(request);
+    return {
+      hold,
+      isHeld: () => held.has(request),
+      abandon() {
+        if (!waiting.delete(request)) return;
+        held.delete(request);
+        channel.send({ type: 'abandon', request });
+        onHoldChange();
+      },
+    };
+  }
+
+  return {
+    connect: (to, done) =>
+      ask(
+        (request) => channel.send({ type: 'connect', request, ...to }),
+        (reply) => {
+          if ('carrier' in reply) done(undefined, reply.carrier, reply);
+          else done('error' in reply ? reply.error : new Error('No socket came.'), undefined, { address: '', family: 4, host: to.host });
+        },
+      ),
+    resolve: (host, family, done) =>
+      ask(
+        (request) => channel.send({ type: 'resolve', request, host, family }),
+        (reply) => {
+          if ('addresses' in reply) done(undefined, reply.addresses);
+          else done('error' in reply ? reply.error : new Error('No address came.'), []);
+        },
+      ),
+    onReply(reply, handle) {
+      const done = waiting.get(reply.request);
+      waiting.delete(reply.request);
+      if (done === undefined) {
+        handle?.destroy();
+      } else if (reply.type === 'refused') {
+        done({ error: toError(reply.error) });
+      } else if (reply.type === 'resolved') {
+        done({ addresses: reply.addresses });
+      } else if (handle === undefined) {
+        const error = { code: 'EMFILE', syscall: 'connect', message: 'connect EMFILE: the Action holds too many connections open' };
+        done({ error: toError(error) });
+      } else {
+        done({ carrier: handle, address: reply.address, family: reply.family, host: reply.host });
+      }
+      // Only now: what was begun by `done` must find the loop alive.
+      held.delete(reply.request);
+      onHoldChange();
+    },
+    isWaitedFor: () => held.size > 0,
+  };
+}
+
+function toError({ message, ...fields }: BrokerError): Error {
+  return Object.assign(new Error(message), fields);
+}

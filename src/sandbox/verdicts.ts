@@ -1,0 +1,52 @@
+import type { ActionError, ActionErrorType } from '../domain/invocation.ts';
+import type { InvocationRecord } from './invocation-record.ts';
+
+/** Why the parent ended a process that was at work. */
+export type KillReason = 'deadline' | 'memory' | 'flood' | 'protocol' | 'cancelled' | 'closing' | 'unclean';
+
+const MAX_NAMED_CALLS = 3;
+
+/** What the Action did, when its process had to be ended for it. */
+export function killError(reason: 'deadline' | 'memory' | 'flood' | 'protocol', details: KillDetails): ActionError {
+  switch (reason) {
+    case 'deadline':
+      return error('ACTION_TIMED_OUT', 'TimeoutError', deadlineMessage(details));
+    case 'memory':
+      return error('ACTION_OUT_OF_MEMORY', 'OutOfMemoryError', `The Action used more than ${details.residentMiB} MiB of memory.`);
+    case 'flood':
+      return error('ACTION_OUTPUT_LIMIT', 'OutputLimitError', `The Action wrote more than ${details.floodBytes / 1024 / 1024} MiB of output.`);
+    case 'protocol':
+      return error('ACTION_CRASHED', 'ProtocolError', `The Action disturbed the sandbox: ${details.violation}.`);
+  }
+}
+
+export interface KillDetails {
+  record: InvocationRecord;
+  timeoutMs: number;
+  residentMiB: number;
+  floodBytes: number;
+  violation: string;
+}
+
+function deadlineMessage({ record, timeoutMs }: KillDetails): string {
+  const calls = record.openCalls();
+  const named = calls.slice(0, MAX_NAMED_CALLS).join(', ') + (calls.length > MAX_NAMED_CALLS ? ` and ${calls.length - MAX_NAMED_CALLS} more` : '');
+  const seconds = timeoutMs / 1000;
+  if (calls.length === 0) return `The Action did not finish within ${seconds} s.`;
+  return record.hasSettled
+    ? `The handler had ended, but requests that it began had no answer within ${seconds} s: ${named}.`
+    : `The Action did not finish within ${seconds} s; waiting for an answer to ${named}.`;
+}
+
+/** What the Action did, when its process ended by itself. `stderr` is the end of what Node itself wrote. */
+export function exitError(code: number | null, signal: string | null, stderr: string, heapMiB: number): ActionError {
+  if (/heap out of memory|Allocation failed|bad_alloc|ERR_MEMORY_ALLOCATION_FAILED/i.test(stderr)) {
+    return error('ACTION_OUT_OF_MEMORY', 'OutOfMemoryError', `The Action ran out of memory (heap limit ${heapMiB} MiB).`);
+  }
+  const how = signal === null ? `with code ${code}, e.g. by process.exit` : `by signal ${signal}`;
+  return error('ACTION_CRASHED', 'CrashError', `The Action's process ended ${how}, before the Action had finished.`);
+}
+
+function error(type: ActionErrorType, name: string, message: string): ActionError {
+  return { type, name, message, retryable: true };
+}

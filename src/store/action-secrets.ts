@@ -1,0 +1,45 @@
+import { nowIsoNanos } from '../domain/ids.ts';
+import { managementError } from '../http/api-error.ts';
+import type { Queryable } from './database.ts';
+import type { Keyring } from './keyring.ts';
+import type { Row } from './schema.ts';
+
+/** A secret as a client sends it: without a value, the one that is stored under the name stays. */
+export interface SecretInput {
+  name: string;
+  value?: string | undefined;
+}
+
+/** The secrets of an Action as they lie in its row. */
+export type SealedSecrets = Pick<Row<'action'>, 'secret_names' | 'secrets_sealed'>;
+
+/** The row that the secrets belong to. */
+type Owner = Pick<Row<'action'>, 'id' | 'key_id'>;
+
+/** What the secrets of an Action are sealed as. The same for its draft and its versions, so that a deploy copies them sealed. */
+export function secretsContext(actionId: string): string {
+  return `action/${actionId}/secrets`;
+}
+
+/**
+ * The set of secrets that replaces the one before, or the first one. As on Auth0, all of them get one stamp; when no
+ * value changes, the stamps stay, so that sending what is there already changes nothing.
+ *
+ * @throws {ApiError} 400 when a secret has no value and none is stored.
+ */
+export async function replaceSecrets(keyring: Keyring, tx: Queryable, owner: Owner, given: SecretInput[], before: SealedSecrets | null): Promise<SealedSecrets> {
+  const context = secretsContext(owner.id);
+  const stored = new Map(before === null ? [] : Object.entries(await keyring.openJson<Record<string, string>>(owner.key_id, context, before.secrets_sealed, tx)));
+  const values = new Map(given.map(({ name, value = stored.get(name) }) => {
+    if (value === undefined) throw managementError(400, `The secret ${name} needs a value: none is stored under this name.`, 'invalid_body');
+    return [name, value];
+  }));
+  if (before !== null && values.size === stored.size && [...values].every(([name, value]) => stored.get(name) === value)) {
+    return { secret_names: before.secret_names, secrets_sealed: before.secrets_sealed };
+  }
+  const now = nowIsoNanos();
+  return {
+    secret_names: JSON.stringify([...values.keys()].map((name) => ({ name, updated_at: now }))),
+    secrets_sealed: await keyring.sealJson(owner.key_id, context, Object.fromEntries(values), tx),
+  };
+}

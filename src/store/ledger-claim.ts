@@ -1,0 +1,173 @@
+import { newId } from '../domain/ids.ts';
+import type { StepPolicy } from '../domain/policy.ts';
+import type { RunActionInput, SettledState } from '../../workflows/messages.ts';
+import type { Database } from './database.ts';
+import type { Keyring } from './keyring.ts';
+import { idempotencyKeyOf, isOpen, lockRegistration, policyOf, postponeCheck, sealedAs, UnknownIdError } from './ledger-rows.ts';
+
+/** A timer of Temporal may fire this much before the moment that the ledger has named. */
+const EARLY_MS = 1000;
+
+export interface ClaimInput extends RunActionInput {
+  workerId: string;
+  leaseMs: number;
+}
+
+/** A step with a new attempt at it, which the caller alone may run while it keeps the lease. */
+export interface ClaimedStep {
+  registrationId: string;
+  userId: string;
+  connectionId: string;
+  clientId: string | null;
+  /** Data key of everything about the registration. */
+  keyId: string;
+  stepId: string;
+  actionId: string;
+  actionName: string;
+  bindingId: string;
+  versionId: string;
+  versionNumber: number;
+  policy: StepPolicy;
+  /** Without `secrets` and `usher`. */
+  event: Record<string, unknown>;
+  attempt: {
+    id: string;
+    number: number;
+    run: number;
+    idempotencyKey: string;
+    /** By the store's clock. */
+    leasedUntil: number;
+  };
+}
+
+/**
+ * `recorded`: nothing to run, the ledger knows what became of the step. `held`: another attempt is alive, or the next
+ * one is not due.
+ */
+export type Claim =
+  | { claim: 'recorded'; state: Exclude<SettledState, { state: 'retry' }> }
+  | { claim: 'held'; delayMs: number; reason: string }
+  | { claim: 'claimed'; step: ClaimedStep };
+
+export interface ClaimLedger {
+  /**
+   * Begins an attempt at a step, unless the step is at its end, another attempt holds a lease, or the next attempt is
+   * not due. Attempts whose lease has run out are ended as lost; they do not count.
+   *
+   * @throws {UnknownIdError}
+   */
+  claimStep(input: ClaimInput): Promise<Claim>;
+  /**
+   * Renews the leases of all running attempts of the worker.
+   *
+   * @returns the ids of those it still holds. One that is missing may be running elsewhere already: kill it.
+   */
+  renewLeases(options: { workerId: string; leaseMs: number }): Promise<Set<string>>;
+  /**
+   * Ends every attempt that another worker has left without an end, whatever its lease says. Only for the embedded
+   * store, where a lock proves that no other worker lives.
+   *
+   * @returns how many there were.
+   */
+  endLostAttempts(options: { exceptWorkerId: string }): Promise<number>;
+}
+
+/** The part of the ledger that begins attempts and keeps them. */
+export function createClaimLedger({ database, keyring }: { database: Database; keyring: Keyring }): ClaimLedger {
+  return {
+    async claimStep({ registrationId, stepId, phase, workerId, leaseMs }) {
+      return await database.transaction(async (tx): Promise<Claim> => {
+        const { row: registration, steps, now } = await lockRegistration(database, tx, registrationId);
+        const step = steps.find((each) => each.id === stepId);
+        if (step === undefined) throw new UnknownIdError('step', stepId);
+        const dueInMs = Math.max(0, (step.next_at ?? 0) - now);
+        if (!isOpen(step.state)) return { claim: 'recorded', state: { state: step.state } };
+        if (step.state === 'parked' && phase === 'quick') {
+          return { claim: 'recorded', state: { state: 'parked', delayMs: dueInMs } };
+        }
+
+        // First end, then look: a renewal that commits in between is seen by both.
+        await tx.updateTable('attempt')
+          .set({ ended_at: now, outcome: 'lost' })
+          .where('step_id', '=', stepId)
+          .where('ended_at', 'is', null)
+          .where('leased_until', '<=', now)
+          .execute();
+        const alive = await tx.selectFrom('attempt')
+          .select(['number', 'leased_until'])
+          .where('step_id', '=', stepId)
+          .where('ended_at', 'is', null)
+          .executeTakeFirst();
+        if (alive !== undefined) {
+          return { claim: 'held', delayMs: alive.leased_until - now, reason: `attempt ${alive.number} may still be running` };
+        }
+        if (dueInMs > EARLY_MS) return { claim: 'held', delayMs: dueInMs, reason: 'the next attempt is not due' };
+
+        const attempt = {
+          id: newId(),
+          number: step.last_attempt + 1,
+          run: step.run,
+          idempotencyKey: idempotencyKeyOf(registrationId, stepId, step.run),
+          leasedUntil: now + leaseMs,
+        };
+        await tx.insertInto('attempt').values({
+          id: attempt.id,
+          step_id: stepId,
+          registration_id: registrationId,
+          run: attempt.run,
+          number: attempt.number,
+          phase: step.phase,
+          worker_id: workerId,
+          started_at: now,
+          leased_until: attempt.leasedUntil,
+          counted: 0,
+        }).execute();
+        const begun = { last_attempt: attempt.number, phase_started_at: step.phase_started_at ?? now, next_at: null };
+        await tx.updateTable('step').set(begun).where('id', '=', stepId).execute();
+
+        const policy = policyOf(step);
+        const running = steps.map((each) => (each === step ? { ...step, ...begun, next_at: now + policy.timeoutMs } : each));
+        await postponeCheck(tx, registrationId, running, now);
+        return {
+          claim: 'claimed',
+          step: {
+            registrationId,
+            userId: registration.user_id,
+            connectionId: registration.connection_id,
+            clientId: registration.client_id,
+            keyId: registration.key_id,
+            stepId,
+            actionId: step.action_id,
+            actionName: step.action_name,
+            bindingId: step.binding_id,
+            versionId: step.version_id,
+            versionNumber: step.version_number,
+            policy,
+            event: await keyring.openJson(registration.key_id, sealedAs.event(registrationId), registration.event_sealed, tx),
+            attempt,
+          },
+        };
+      });
+    },
+
+    async renewLeases({ workerId, leaseMs }) {
+      const renewed = await database.db.updateTable('attempt')
+        .set((eb) => ({ leased_until: eb(database.now, '+', leaseMs) }))
+        .where('worker_id', '=', workerId)
+        .where('ended_at', 'is', null)
+        .where('leased_until', '>', database.now)
+        .returning('id')
+        .execute();
+      return new Set(renewed.map((row) => row.id));
+    },
+
+    async endLostAttempts({ exceptWorkerId }) {
+      const { numUpdatedRows } = await database.db.updateTable('attempt')
+        .set({ ended_at: database.now, outcome: 'lost' })
+        .where('worker_id', '<>', exceptWorkerId)
+        .where('ended_at', 'is', null)
+        .executeTakeFirstOrThrow();
+      return Number(numUpdatedRows);
+    },
+  };
+}

@@ -1,0 +1,171 @@
+import type { ActionError, CacheSnapshot, LogLine, OutgoingCall } from '../domain/invocation.ts';
+import type { StepPolicy } from '../domain/policy.ts';
+import type { TriggerId } from '../domain/triggers.ts';
+import type { OpenStep } from '../../workflows/messages.ts';
+import { readCache } from './cache.ts';
+import { type Database, storeNow } from './database.ts';
+import type { Keyring } from './keyring.ts';
+import { idempotencyKeyOf, labelOf, policyOf, sealedAs } from './ledger-rows.ts';
+import type { AttemptLogs } from './ledger-settle.ts';
+import type { AttemptOutcome, RegistrationOutcome, RegistrationState, Row, StepState } from './schema.ts';
+
+/** A registration with all that the ledger knows about it. Times in milliseconds since the epoch. */
+export interface RegistrationRecord {
+  id: string;
+  source: string;
+  userId: string;
+  connectionId: string;
+  connectionName: string;
+  clientId: string | null;
+  state: RegistrationState;
+  outcome: RegistrationOutcome | null;
+  createdAt: number;
+  closedAt: number | null;
+  /** Set while it waits to be handed to Temporal. */
+  dueAt: number | null;
+  /** Why Temporal refused it last. */
+  dispatchError: string | null;
+  /** In binding order. */
+  steps: StepRecord[];
+}
+
+export interface StepRecord {
+  id: string;
+  actionId: string;
+  actionName: string;
+  bindingId: string;
+  versionId: string;
+  versionNumber: number;
+  policy: StepPolicy;
+  run: number;
+  state: StepState;
+  phase: 'quick' | 'long';
+  /** When the next attempt is due; null when it is due now, under way, or never. */
+  nextAt: number | null;
+  endedAt: number | null;
+  /** In the order of their numbers. */
+  attempts: AttemptRecord[];
+}
+
+export interface AttemptRecord {
+  id: string;
+  number: number;
+  run: number;
+  phase: 'quick' | 'long';
+  startedAt: number;
+  endedAt: number | null;
+  /** Null while it runs. `lost` also when its lease has run out without an end. */
+  outcome: AttemptOutcome | null;
+  /** A failure of the Action's own. */
+  counted: boolean;
+  idempotencyKey: string;
+  error: ActionError | null;
+  calls: OutgoingCall[];
+  logs: LogLine[];
+  logsTruncated: boolean;
+}
+
+export interface ReadLedger {
+  /** The pending and the parked steps, in binding order. */
+  loadOpenSteps(registrationId: string): Promise<OpenStep[]>;
+  /** Everything about a registration, opened; null when there is none of that id. */
+  readRegistration(registrationId: string): Promise<RegistrationRecord | null>;
+  /** The values of `api.cache` that an Action of the trigger sees. */
+  readCache(triggerId: TriggerId): Promise<CacheSnapshot>;
+}
+
+/** The part of the ledger that only reads. */
+export function createReadLedger({ database, keyring }: { database: Database; keyring: Keyring }): ReadLedger {
+  const { db } = database;
+
+  async function toAttempt(keyId: string, row: Row<'attempt'>, now: number): Promise<AttemptRecord> {
+    const open = async <T>(context: string, sealed: string | null, absent: T): Promise<T> =>
+      sealed === null ? absent : await keyring.openJson<T>(keyId, context, sealed);
+    const logs = await open<AttemptLogs>(sealedAs.logs(row.id), row.logs_sealed, { lines: [], truncated: false });
+    return {
+      id: row.id,
+      number: row.number,
+      run: row.run,
+      phase: row.phase,
+      startedAt: row.started_at,
+      endedAt: row.ended_at,
+      outcome: row.outcome ?? (row.leased_until <= now ? 'lost' : null),
+      counted: row.counted === 1,
+      idempotencyKey: idempotencyKeyOf(row.registration_id, row.step_id, row.run),
+      error: await open<ActionError | null>(sealedAs.error(row.id), row.error_sealed, null),
+      calls: await open<OutgoingCall[]>(sealedAs.calls(row.id), row.calls_sealed, []),
+      logs: logs.lines,
+      logsTruncated: logs.truncated,
+    };
+  }
+
+  return {
+    async loadOpenSteps(registrationId) {
+      const steps = await db.selectFrom('step')
+        .selectAll()
+        .select(database.now.as('now'))
+        .where('registration_id', '=', registrationId)
+        .where('state', 'in', ['pending', 'parked'])
+        .orderBy('position')
+        .execute();
+      return steps.map((step): OpenStep => {
+        const policy = policyOf(step);
+        return {
+          stepId: step.id,
+          label: labelOf(step),
+          actionId: step.action_id,
+          phase: step.phase,
+          delayMs: Math.max(0, (step.next_at ?? 0) - step.now),
+          onFailure: policy.onFailure,
+          timeoutMs: policy.timeoutMs,
+        };
+      });
+    },
+
+    async readRegistration(registrationId) {
+      const row = await db.selectFrom('registration').selectAll().where('id', '=', registrationId).executeTakeFirst();
+      if (row === undefined) return null;
+      const steps = await db.selectFrom('step').selectAll().where('registration_id', '=', registrationId).orderBy('position').execute();
+      const attempts = steps.length === 0
+        ? []
+        : await db.selectFrom('attempt').selectAll().where('step_id', 'in', steps.map((step) => step.id)).orderBy('number').execute();
+      const now = await storeNow(database);
+      return {
+        id: row.id,
+        source: row.source,
+        userId: row.user_id,
+        connectionId: row.connection_id,
+        connectionName: row.connection_name,
+        clientId: row.client_id,
+        state: row.state,
+        outcome: row.outcome,
+        createdAt: row.created_at,
+        closedAt: row.closed_at,
+        dueAt: row.due_at,
+        dispatchError: row.dispatch_error,
+        steps: await Promise.all(steps.map(async (step): Promise<StepRecord> => {
+          const own = attempts.filter((attempt) => attempt.step_id === step.id);
+          return {
+            id: step.id,
+            actionId: step.action_id,
+            actionName: step.action_name,
+            bindingId: step.binding_id,
+            versionId: step.version_id,
+            versionNumber: step.version_number,
+            policy: policyOf(step),
+            run: step.run,
+            state: step.state,
+            phase: step.phase,
+            nextAt: step.next_at,
+            endedAt: step.ended_at,
+            attempts: await Promise.all(own.map((attempt) => toAttempt(row.key_id, attempt, now))),
+          };
+        })),
+      };
+    },
+
+    async readCache(triggerId) {
+      return await readCache(db, keyring, triggerId, Date.now());
+    },
+  };
+}

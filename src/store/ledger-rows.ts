@@ -1,0 +1,101 @@
+import type { StepPolicy } from '../domain/policy.ts';
+import { type Database, type Queryable, storeNow } from './database.ts';
+import type { Row, StepState } from './schema.ts';
+
+/** What the parts of the ledger share: rows under lock, names of sealed columns, labels. */
+
+/** An id that the store does not know: it was restored from an older backup, or Temporal serves another installation. */
+export class UnknownIdError extends Error {
+  constructor(what: 'registration' | 'step' | 'attempt', id: string) {
+    super(
+      `The store has no ${what} ${id}. Either the store was restored from an older backup, or this Temporal namespace ` +
+        'is used by another Usher: give each its own namespace.',
+    );
+    this.name = 'UnknownIdError';
+  }
+}
+
+/** Contexts of the ledger's sealed columns. */
+export const sealedAs = {
+  event: (registrationId: string) => `registration/${registrationId}/event`,
+  error: (attemptId: string) => `attempt/${attemptId}/error`,
+  calls: (attemptId: string) => `attempt/${attemptId}/calls`,
+  logs: (attemptId: string) => `attempt/${attemptId}/logs`,
+};
+
+export interface LockedRegistration {
+  row: Row<'registration'>;
+  /** All steps, in binding order. */
+  steps: Row<'step'>[];
+  /** The store's clock, read under the lock. */
+  now: number;
+}
+
+/**
+ * Reads a registration with its steps and holds every other write about it back until `tx` ends. Each write of the
+ * ledger begins with this, so that two of them never see the same state.
+ *
+ * @throws {UnknownIdError}
+ */
+export async function lockRegistration(database: Database, tx: Queryable, registrationId: string): Promise<LockedRegistration> {
+  const row = await tx.selectFrom('registration').selectAll().where('id', '=', registrationId).forUpdate().executeTakeFirst();
+  if (row === undefined) throw new UnknownIdError('registration', registrationId);
+  const steps = await tx.selectFrom('step').selectAll().where('registration_id', '=', registrationId).orderBy('position').execute();
+  return { row, steps, now: await storeNow(database, tx) };
+}
+
+/** True for a step that still has attempts before it. */
+export function isOpen(state: StepState): state is 'pending' | 'parked' {
+  return state === 'pending' || state === 'parked';
+}
+
+/** Reads the policy that was fixed in the step. */
+export function policyOf(step: Pick<Row<'step'>, 'policy'>): StepPolicy {
+  return JSON.parse(step.policy) as StepPolicy;
+}
+
+/** The key that a receiver sees: the same for all attempts and redrives of a step until it has succeeded. */
+export function idempotencyKeyOf(registrationId: string, stepId: string, run: number): string {
+  return `${registrationId}.${stepId}.${run}`;
+}
+
+/** Silence beyond the next due attempt after which the sweep asks Temporal. */
+const CHECK_AFTER_MS = 2 * 60_000;
+
+/** Moves the sweep's question about an open registration to two minutes after its next sign of life is due. */
+export async function postponeCheck(tx: Queryable, registrationId: string, steps: Row<'step'>[], now: number): Promise<void> {
+  await tx.updateTable('registration')
+    .set({ check_at: Math.max(now, nextDue(steps)) + CHECK_AFTER_MS })
+    .where('id', '=', registrationId)
+    .where('state', '=', 'open')
+    .execute();
+}
+
+/** When the workflow takes the next attempt; 0 when it is due already. */
+function nextDue(steps: Row<'step'>[]): number {
+  let due = Infinity;
+  for (const step of steps) {
+    if (!isOpen(step.state)) continue;
+    due = Math.min(due, step.next_at ?? 0);
+    // The steps after this one are not taken before it has ended or been parked.
+    if (step.state === 'pending' || policyOf(step).onFailure === 'wait') break;
+  }
+  return due === Infinity ? 0 : due;
+}
+
+/** Temporal copies an activity's summary into the history with each schedule. */
+const MAX_LABEL_BYTES = 100;
+
+/** Names a step for people: `Notify Slack v3`, on one line, at most 100 bytes; a longer name is cut between characters. */
+export function labelOf(step: Pick<Row<'step'>, 'action_name' | 'version_number'>): string {
+  const suffix = ` v${step.version_number}`;
+  const name = step.action_name.replaceAll(/[\s\p{Cc}]+/gu, ' ').trim();
+  const room = MAX_LABEL_BYTES - suffix.length;
+  if (Buffer.byteLength(name) <= room) return name + suffix;
+  let cut = '';
+  for (const character of name) {
+    if (Buffer.byteLength(cut + character) > room - Buffer.byteLength('…')) break;
+    cut += character;
+  }
+  return `${cut}…${suffix}`;
+}

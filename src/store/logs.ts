@@ -1,0 +1,141 @@
+import { newId } from '../domain/ids.ts';
+import type { ActionError } from '../domain/invocation.ts';
+import type { TriggerId } from '../domain/triggers.ts';
+import type { Queryable } from './database.ts';
+import { INSTALLATION_KEY, type Keyring } from './keyring.ts';
+import type { Row } from './schema.ts';
+
+/** The types that the registration pipeline writes; source: Auth0's log event type codes. */
+export type LogType = 'ss' | 'fs' | 'actions_execution_failed';
+
+/** One entry of the tenant log. */
+export interface LogEntry {
+  type: LogType;
+  /** Milliseconds since the epoch. */
+  date: number;
+  userId?: string | null;
+  connectionId?: string | null;
+  clientId?: string | null;
+  registrationId?: string | null;
+  /** Everything else of Auth0's log item: `description`, `user_name`, `ip`, `details` … */
+  item: Record<string, unknown>;
+  /** The data key that seals `item`: the registration's, so that erasing it erases the entry. @default the installation's */
+  keyId?: string;
+}
+
+/** Writes an entry to the tenant log. Inside a transaction it becomes part of it. */
+export async function writeLog(db: Queryable, keyring: Keyring, entry: LogEntry): Promise<void> {
+  const id = newId();
+  const keyId = entry.keyId ?? INSTALLATION_KEY;
+  await db
+    .insertInto('log')
+    .values({
+      id,
+      date: entry.date,
+      type: entry.type,
+      user_id: entry.userId ?? null,
+      connection_id: entry.connectionId ?? null,
+      client_id: entry.clientId ?? null,
+      registration_id: entry.registrationId ?? null,
+      item_sealed: await keyring.sealJson(keyId, contextOf(id), entry.item, db),
+      key_id: keyId,
+    })
+    .execute();
+}
+
+/** What an `actions_execution_failed` entry tells of an Action that failed. */
+export interface FailedAction {
+  triggerId: TriggerId;
+  executionId: string;
+  actionId: string;
+  actionName: string;
+  versionId: string;
+  bindingId: string;
+  /** Null when we failed, not the Action. */
+  error: ActionError | null;
+}
+
+/** The item of an `actions_execution_failed` entry; form: Auth0's schema of that type (contract §4.7). */
+export function failedActionItem(failed: FailedAction): Record<string, unknown> {
+  const { error } = failed;
+  return {
+    description: `The Action "${failed.actionName}" failed`,
+    details: {
+      trigger_id: failed.triggerId,
+      execution_id: failed.executionId,
+      action_id: failed.actionId,
+      action_name: failed.actionName,
+      version_id: failed.versionId,
+      binding_id: failed.bindingId,
+      error_class: error === null ? 'platform_error' : error.type === 'ACTION_TIMED_OUT' ? 'action_timeout' : 'action_error',
+      ...(error === null ? {} : { action_error: { name: error.name, message: error.message, code: error.type, stack: error.stack ?? '' } }),
+    },
+  };
+}
+
+/** One entry as `GET /api/v2/logs` gives it (contract §4.7). */
+export interface LogItem extends Record<string, unknown> {
+  _id: string;
+  log_id: string;
+  date: string;
+  type: string;
+}
+
+export interface LogPage {
+  limit: number;
+  /** Entries to skip. */
+  offset: number;
+  order: 'asc' | 'desc';
+}
+
+export interface LogStore {
+  page(page: LogPage): Promise<LogItem[]>;
+  count(): Promise<number>;
+  /** Checkpoint reading, oldest first: up to `limit` entries after the one with the id `from`, or from the first one. */
+  after(from: string | null, limit: number): Promise<LogItem[]>;
+  find(id: string): Promise<LogItem | null>;
+}
+
+/** Reads the tenant log. */
+export function createLogStore({ db, keyring }: { db: Queryable; keyring: Keyring }): LogStore {
+  async function toItem(row: Row<'log'>): Promise<LogItem> {
+    const item = await keyring.openJson<Record<string, unknown>>(row.key_id, contextOf(row.id), row.item_sealed);
+    return {
+      _id: row.id,
+      log_id: row.id,
+      date: new Date(row.date).toISOString(),
+      type: row.type,
+      ...(row.client_id === null ? {} : { client_id: row.client_id }),
+      ...(row.connection_id === null ? {} : { connection_id: row.connection_id }),
+      ...(row.user_id === null ? {} : { user_id: row.user_id }),
+      ...item,
+    };
+  }
+
+  return {
+    async page({ limit, offset, order }) {
+      const rows = await db.selectFrom('log').selectAll().orderBy('id', order).limit(limit).offset(offset).execute();
+      return await Promise.all(rows.map(toItem));
+    },
+
+    async count() {
+      const { total } = await db.selectFrom('log').select((eb) => eb.fn.countAll<number>().as('total')).executeTakeFirstOrThrow();
+      return total;
+    },
+
+    async after(from, limit) {
+      let query = db.selectFrom('log').selectAll().orderBy('id').limit(limit);
+      if (from !== null) query = query.where('id', '>', from);
+      return await Promise.all((await query.execute()).map(toItem));
+    },
+
+    async find(id) {
+      const row = await db.selectFrom('log').selectAll().where('id', '=', id).executeTakeFirst();
+      return row === undefined ? null : await toItem(row);
+    },
+  };
+}
+
+function contextOf(id: string): string {
+  return `log/${id}/item`;
+}

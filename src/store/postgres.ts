@@ -1,0 +1,57 @@
+import { Kysely, PostgresDialect, sql } from 'kysely';
+import { Pool, TypeOverrides } from 'pg';
+import type { Database } from './database.ts';
+import type { Schema } from './schema.ts';
+
+const CONNECT_TIMEOUT_MS = 5000;
+/** A server that does not answer (half-open connection) is noticed after this; no query of ours takes that long. */
+const QUERY_TIMEOUT_MS = 10_000;
+/** The server ends the transaction of a process that stopped in the middle of it, so that its row locks do not stay. */
+const IDLE_IN_TRANSACTION_MS = 30_000;
+
+/** Type `int8` (times, counts) in PostgreSQL's catalogue. `pg` gives text for it; ours stay below 2^53. */
+const INT8_OID = 20;
+
+/** Any fixed number: names our lock among the advisory locks of this database. */
+const SCHEMA_LOCK = 4_703_221;
+
+/** Opens a PostgreSQL store at `url`. Connects on the first query. */
+export function openPostgres(url: string): Database {
+  const types = new TypeOverrides();
+  types.setTypeParser(INT8_OID, Number);
+  const pool = new Pool({
+    connectionString: url,
+    application_name: 'usher',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: QUERY_TIMEOUT_MS,
+    keepAlive: true,
+    types,
+  });
+  // An idle connection broke: the pool has dropped it and makes a new one for the next query, which reports what is wrong.
+  pool.on('error', () => undefined);
+  const db = new Kysely<Schema>({
+    dialect: new PostgresDialect({
+      pool,
+      onCreateConnection: async (connection) => {
+        const query = sql`set idle_in_transaction_session_timeout = ${sql.lit(IDLE_IN_TRANSACTION_MS)}`;
+        await connection.executeQuery(query.compile(db));
+      },
+    }),
+  });
+  return {
+    db,
+    dialect: 'postgres',
+    // Not `now()`, which stands still within a transaction, also while it waits for a lock; and not `clock_timestamp()`,
+    // which no index can be used with.
+    now: sql<number>`cast(extract(epoch from statement_timestamp()) * 1000 as bigint)`,
+    transaction: (fn) => db.transaction().execute(fn),
+    lockSchema: async (tx) => {
+      await sql`select pg_advisory_xact_lock(${sql.lit(SCHEMA_LOCK)})`.execute(tx);
+    },
+    // kysely ends the pool only once it has run a query through it.
+    close: async () => {
+      await db.destroy();
+      if (!pool.ended) await pool.end();
+    },
+  };
+}

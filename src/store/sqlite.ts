@@ -1,0 +1,138 @@
+import { closeSync, openSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  CompiledQuery,
+  type DatabaseConnection,
+  type Driver,
+  Kysely,
+  type QueryResult,
+  type SelectModifierNode,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+  sql,
+} from 'kysely';
+import type { Database } from './database.ts';
+import type { Schema } from './schema.ts';
+
+/** How long a write waits for the other process (api or worker) to finish its transactions. */
+const BUSY_TIMEOUT_MS = 5000;
+/** A transaction takes about half a millisecond. */
+const BUSY_PAUSE_MS = 2;
+
+const SQLITE_BUSY = 5;
+
+/**
+ * Opens the embedded store, made on first use, readable by its owner only. Several processes can have it open.
+ *
+ * A commit that has returned survives a crash of the process and a power cut (write-ahead log, synced on each commit).
+ *
+ * @throws an error for which `isStoreUnavailable` is true when the file cannot be opened or written.
+ */
+export function openSqlite(path: string): Database {
+  createOwnerOnly(path);
+  const file = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true });
+  try {
+    file.exec('pragma journal_mode = wal');
+    file.exec('pragma synchronous = full');
+    // From here on `runWhenFree` waits instead: SQLite's own waiting would stop the whole process meanwhile.
+    file.exec('pragma busy_timeout = 0');
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+  const db = new Kysely<Schema>({
+    dialect: {
+      createAdapter: () => new SqliteAdapter(),
+      createDriver: () => createDriver(file),
+      createIntrospector: (kysely) => new SqliteIntrospector(kysely),
+      createQueryCompiler: () => new LocklessQueryCompiler(),
+    },
+  });
+  return {
+    db,
+    dialect: 'sqlite',
+    now: sql<number>`cast(round(unixepoch('subsec') * 1000) as integer)`,
+    transaction: (fn) => db.transaction().execute(fn),
+    // A transaction excludes all others from its first statement on.
+    lockSchema: () => Promise.resolve(),
+    close: async () => {
+      await db.destroy();
+      if (file.isOpen) file.close();
+    },
+  };
+}
+
+/** The write-ahead log and its index take over the rights of the file. */
+function createOwnerOnly(path: string): void {
+  try {
+    closeSync(openSync(path, 'wx', 0o600));
+  } catch (error) {
+    // Opening an existing file here would be wrong: closing it would drop the locks that this process holds on it.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+}
+
+/** kysely's driver for Node's own SQLite: one connection, which kysely gives to one query or transaction at a time. */
+function createDriver(file: DatabaseSync): Driver {
+  const connection: DatabaseConnection = {
+    executeQuery: (query) => runWhenFree(file, query),
+    streamQuery() {
+      throw new TypeError('Streaming is not supported: select a page at a time.');
+    },
+  };
+  const execute = async (text: string) => {
+    await connection.executeQuery(CompiledQuery.raw(text));
+  };
+  return {
+    init: () => Promise.resolve(),
+    acquireConnection: () => Promise.resolve(connection),
+    // As a writer from the start: one that begins as a reader and writes later fails when another was faster.
+    beginTransaction: () => execute('begin immediate'),
+    commitTransaction: () => execute('commit'),
+    rollbackTransaction: async () => {
+      // SQLite has rolled back by itself after some errors (disk full, I/O); a second rollback would hide the first error.
+      if (file.isTransaction) await execute('rollback');
+    },
+    releaseConnection: () => Promise.resolve(),
+    destroy: () => {
+      file.close();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** Runs one statement; while another process writes, tries again without blocking this one. */
+async function runWhenFree<R>(file: DatabaseSync, query: CompiledQuery): Promise<QueryResult<R>> {
+  const giveUpAt = performance.now() + BUSY_TIMEOUT_MS;
+  for (;;) {
+    try {
+      return run<R>(file, query);
+    } catch (error) {
+      // Inside a transaction we hold the lock already, and a statement must not run twice.
+      if (!isBusy(error) || file.isTransaction || performance.now() >= giveUpAt) throw error;
+    }
+    await sleep(BUSY_PAUSE_MS);
+  }
+}
+
+function run<R>(file: DatabaseSync, { sql: text, parameters }: CompiledQuery): QueryResult<R> {
+  const statement = file.prepare(text);
+  const values = parameters as (null | number | bigint | string | NodeJS.ArrayBufferView)[];
+  if (statement.columns().length > 0) return { rows: statement.all(...values) as R[] };
+  const { changes } = statement.run(...values);
+  return { rows: [], numAffectedRows: BigInt(changes) };
+}
+
+function isBusy(error: unknown): boolean {
+  const { errcode } = error as { errcode?: number };
+  return errcode !== undefined && (errcode & 0xff) === SQLITE_BUSY;
+}
+
+/** Leaves `for update` and `skip locked` out: SQLite has neither and needs neither. */
+class LocklessQueryCompiler extends SqliteQueryCompiler {
+  protected override visitSelectModifier(node: SelectModifierNode): void {
+    if (node.modifier !== 'ForUpdate' && node.modifier !== 'SkipLocked') super.visitSelectModifier(node);
+  }
+}

@@ -1,0 +1,39 @@
+import { type AddressInfo, createServer } from 'node:net';
+
+/** How far above the preferred port a free one is looked for. */
+const PORTS_TRIED = 100;
+
+/**
+ * The first free port from `preferred` on. Another process may still take it before it is used.
+ *
+ * @throws when a hundred ports in a row are taken.
+ */
+export async function nextFreePort(preferred: number, host = '127.0.0.1'): Promise<number> {
+  const last = Math.min(preferred + PORTS_TRIED - 1, 65_535);
+  for (let port = preferred; port <= last; port++) if (await isPortFree(port, host)) return port;
+  throw new Error(`No port from ${preferred} to ${last} is free on ${host}: end what listens there.`);
+}
+
+/** True when nothing listens on this port and we may. */
+export function isPortFree(port: number, host = '127.0.0.1'): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE' || error.code === 'EACCES') resolve(false);
+      else reject(error);
+    });
+    server.listen({ port, host, exclusive: true }, () => server.close(() => resolve(true)));
+  });
+}
+
+/** A port that is free now, of the system's choice. */
+export function anyFreePort(host = '127.0.0.1'): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen({ port: 0, host }, () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,117 @@
+import type { Client, WorkflowExecutionStatusName } from '@temporalio/client';
+import { isGrpcServiceError, WorkflowNotFoundError } from '@temporalio/client';
+import { TypedSearchAttributes } from '@temporalio/common';
+import type { userRegistration } from '../../workflows/index.ts';
+import { lookSignal, REGISTRATION_TASK_QUEUE, workflowIdOf, WORKFLOW_TYPE } from '../../workflows/messages.ts';
+import { isTemporalUnreachable } from './connection.ts';
+import { SEARCH_ATTRIBUTES, type SearchAttributeName } from './search-attributes.ts';
+
+/** What Temporal knows of a registration's last workflow; `unknown`: nothing. */
+export type WorkflowStatus = 'running' | 'completed' | 'failed' | 'timed-out' | 'cancelled' | 'terminated' | 'unknown';
+
+/** The one way into Temporal. Each call ends within 10 s. */
+export interface RegistrationStarter {
+  /**
+   * Makes sure that a workflow looks at the registration's ledger from now on: starts one, or signals the one that runs.
+   * Harmless to call again. Search attributes that the namespace does not take are left out.
+   *
+   * @throws an error to be asked about with `isUnreachable`.
+   */
+  start(registration: { registrationId: string; userId: string; connectionName: string }): Promise<void>;
+  describe(registrationId: string): Promise<WorkflowStatus>;
+  /** The id that the namespace was made with. Another one than before: Temporal has lost its data. */
+  namespaceId(): Promise<string>;
+  /** True when the error is about Temporal as a whole, not about one registration. */
+  isUnreachable(error: unknown): boolean;
+}
+
+const CALL_TIMEOUT_MS = 10_000;
+const INVALID_ARGUMENT = 3;
+
+/**
+ * @param searchAttributes those that the namespace has, asked for at each start, because they may be added later.
+ */
+export function createRegistrationStarter({ client, searchAttributes }: {
+  client: Client;
+  searchAttributes: () => readonly SearchAttributeName[];
+}): RegistrationStarter {
+  function call<T>(request: () => Promise<T>): Promise<T> {
+    return client.withDeadline(Date.now() + CALL_TIMEOUT_MS, request);
+  }
+
+  return {
+    async start({ registrationId, userId, connectionName }) {
+      const values: Record<SearchAttributeName, string> = { UsherConnection: connectionName, UsherUserId: userId };
+      const signalWithStart = (names: readonly SearchAttributeName[]) =>
+        call(() =>
+          client.workflow.signalWithStart<typeof userRegistration>(WORKFLOW_TYPE, {
+            workflowId: workflowIdOf(registrationId),
+            taskQueue: REGISTRATION_TASK_QUEUE,
+            workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+            workflowIdConflictPolicy: 'USE_EXISTING',
+            signal: lookSignal,
+            args: [{ v: 1, registrationId }],
+            staticSummary: `${connectionName} · ${userId}`,
+            typedSearchAttributes: new TypedSearchAttributes(
+              names.map((name) => ({ key: SEARCH_ATTRIBUTES[name], value: values[name] })),
+            ),
+          }),
+        );
+      const names = searchAttributes();
+      try {
+        await signalWithStart(names);
+      } catch (error) {
+        // Taken away since they were listed: the registration must run all the same.
+        if (names.length === 0 || !refusesSearchAttributes(error)) throw error;
+        await signalWithStart([]);
+      }
+    },
+
+    async describe(registrationId) {
+      try {
+        const { status } = await call(() => client.workflow.getHandle(workflowIdOf(registrationId)).describe());
+        return statusOf(status.name);
+      } catch (error) {
+        if (error instanceof WorkflowNotFoundError) return 'unknown';
+        throw error;
+      }
+    },
+
+    async namespaceId() {
+      const { namespace } = client.options;
+      const { namespaceInfo } = await call(() => client.workflowService.describeNamespace({ namespace }));
+      if (!namespaceInfo?.id) throw new Error(`Temporal described the namespace ${namespace} without its id.`);
+      return namespaceInfo.id;
+    },
+
+    isUnreachable: isTemporalUnreachable,
+  };
+}
+
+function statusOf(name: WorkflowExecutionStatusName): WorkflowStatus {
+  switch (name) {
+    case 'COMPLETED':
+      return 'completed';
+    case 'FAILED':
+      return 'failed';
+    case 'TIMED_OUT':
+      return 'timed-out';
+    case 'CANCELLED':
+      return 'cancelled';
+    case 'TERMINATED':
+      return 'terminated';
+    case 'RUNNING':
+    case 'PAUSED':
+    case 'CONTINUED_AS_NEW':
+      return 'running';
+    default:
+      return 'unknown';
+  }
+}
+
+function refusesSearchAttributes(error: unknown): boolean {
+  const cause = error instanceof Error && !isGrpcServiceError(error) ? error.cause : error;
+  if (!isGrpcServiceError(cause)) return false;
+  const code: number = cause.code;
+  return code === INVALID_ARGUMENT && /search ?attribute/i.test(cause.details);
+}

@@ -1,0 +1,151 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import express from 'express';
+import { pino } from 'pino';
+import { type Builder, createBuilder } from '../../src/builds/builder.ts';
+import { createVersionCache, type VersionCache } from '../../src/builds/version-cache.ts';
+import { actionsRoutes } from '../../src/http/actions-routes.ts';
+import { createAuth } from '../../src/http/auth.ts';
+import { bindingsRoutes } from '../../src/http/bindings-routes.ts';
+import { readBody } from '../../src/http/body.ts';
+import { createErrorHandler, notFound } from '../../src/http/error-handler.ts';
+import { triggersRoutes } from '../../src/http/triggers-routes.ts';
+import { versionsRoutes } from '../../src/http/versions-routes.ts';
+import { type ActionStore, createActionStore } from '../../src/store/actions.ts';
+import { type BindingStore, createBindingStore } from '../../src/store/bindings.ts';
+import { SCOPES } from '../../src/store/clients.ts';
+import type { Database } from '../../src/store/database.ts';
+import { createKeyring, type Keyring } from '../../src/store/keyring.ts';
+import { migrate } from '../../src/store/migrate.ts';
+import { createSigningKeys } from '../../src/store/signing-keys.ts';
+import { openSqlite } from '../../src/store/sqlite.ts';
+import { createVersionStore, type VersionStore } from '../../src/store/versions.ts';
+
+/** A store of a test's own, with everything that Actions need around it. */
+export interface ActionsWorld {
+  dataDir: string;
+  database: Database;
+  keyring: Keyring;
+  actions: ActionStore;
+  versions: VersionStore;
+  bindings: BindingStore;
+  /** Log lines of the builders, parsed. */
+  logs: Record<string, unknown>[];
+  newBuilder(options?: { alone?: boolean }): Builder;
+  wakeBuilders(): void;
+  newVersionCache(dataDir?: string): VersionCache;
+  close(): Promise<void>;
+}
+
+export async function makeWorld(): Promise<ActionsWorld> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'usher-actions-'));
+  await chmod(dataDir, 0o711);
+  const database = openSqlite(join(dataDir, 'usher.db'));
+  await migrate(database);
+  const keyring = createKeyring(database, randomBytes(32));
+  await keyring.prepare();
+  const logs: Record<string, unknown>[] = [];
+  const logger = pino({ level: 'debug' }, { write: (line: string) => logs.push(JSON.parse(line)) });
+  const builders: Builder[] = [];
+  return {
+    dataDir,
+    database,
+    keyring,
+    actions: createActionStore({ database, keyring }),
+    versions: createVersionStore({ database }),
+    bindings: createBindingStore({ database }),
+    logs,
+    newBuilder({ alone = false } = {}) {
+      const builder = createBuilder({ database, dataDir, logger, alone });
+      builders.push(builder);
+      return builder;
+    },
+    wakeBuilders() {
+      for (const builder of builders) builder.wake();
+    },
+    newVersionCache: (dir = dataDir) => createVersionCache({ database, keyring, dataDir: dir }),
+    async close() {
+      await Promise.all(builders.map((builder) => builder.stop()));
+      await database.close();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+export interface Answer {
+  status: number;
+  // The tests look into bodies of many shapes.
+  // oxlint-disable-next-line typescript/no-explicit-any
+  body: any;
+  text: string;
+}
+
+/** The Management API over real HTTP, with a token for the given scopes. */
+export interface Api {
+  call(method: string, path: string, body?: unknown): Promise<Answer>;
+  withScopes(scopes: readonly string[]): Promise<Api>;
+  close(): Promise<void>;
+}
+
+export async function serve(world: ActionsWorld, builder: Builder): Promise<Api> {
+  const auth = createAuth({ signingKeys: createSigningKeys(world) });
+  const deps = { ...world, auth, wakeBuilder: () => builder.wake() };
+  const app = express()
+    .use(readBody())
+    .use('/api/v2/actions', actionsRoutes(deps), versionsRoutes(deps), triggersRoutes(deps), bindingsRoutes(deps))
+    .use(notFound, createErrorHandler({ logger: pino({ level: 'silent' }) }));
+  const server = await new Promise<Server>((resolve) => {
+    const listening = app.listen(0, '127.0.0.1', () => resolve(listening));
+  });
+  const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/api/v2/actions`;
+
+  async function apiFor(scopes: readonly string[]): Promise<Api> {
+    const token = await auth.issueToken({ clientId: 'test', scopes: [...scopes], audience: `${base}/api/v2/`.replace('/api/v2/actions', ''), issuer: 'http://test/' });
+    return {
+      async call(method, path, body) {
+        const headers = { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) };
+        const response = await fetch(base + path, { method, headers, body: body === undefined ? null : JSON.stringify(body) });
+        const text = await response.text();
+        return { status: response.status, text, body: text === '' ? undefined : JSON.parse(text) };
+      },
+      withScopes: apiFor,
+      close: () => new Promise((resolve) => server.close(() => resolve())),
+    };
+  }
+  return await apiFor(SCOPES);
+}
+
+/** Waits for a condition of the store or the API, for at most half a minute. */
+export async function until<T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
+  const deadline = Date.now() + 30_000;
+  for (;;) {
+    const value = await read();
+    if (holds(value)) return value;
+    if (Date.now() > deadline) throw new Error(`waited in vain; last seen: ${JSON.stringify(value)}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Waits until the draft is built or has failed. */
+export async function built(world: ActionsWorld, id: string) {
+  world.wakeBuilders();
+  const { action } = await until(() => world.actions.find(id), ({ action }) => action.build_status === 'built' || action.build_status === 'failed');
+  return { status: action.build_status, errors: JSON.parse(action.build_errors), dependencies: JSON.parse(action.dependencies), action };
+}
+
+/** A draft for `ActionStore.create`. */
+export function draft(over: Partial<Parameters<ActionStore['create']>[0]> = {}) {
+  return {
+    name: 'Notify',
+    trigger: { id: 'post-user-registration', version: 'v2' },
+    code: 'exports.onExecutePostUserRegistration = async () => {};',
+    runtime: 'node22',
+    dependencies: [],
+    secrets: [],
+    ...over,
+  };
+}

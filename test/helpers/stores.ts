@@ -1,0 +1,175 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe } from 'vitest';
+import { newId, newUserId, nowIsoNanos } from '../../src/domain/ids.ts';
+import { DEFAULT_STEP_POLICY, type StepPolicy } from '../../src/domain/policy.ts';
+import { createRegister, type Register, type RegisterInput } from '../../src/registration/register.ts';
+import type { Database } from '../../src/store/database.ts';
+import { createKeyring, type Keyring } from '../../src/store/keyring.ts';
+import { createLedger, type Ledger } from '../../src/store/ledger.ts';
+import { migrate } from '../../src/store/migrate.ts';
+import { createOutbox, type Outbox } from '../../src/store/outbox.ts';
+import { openPostgres } from '../../src/store/postgres.ts';
+import type { NewRow } from '../../src/store/schema.ts';
+import { openSqlite } from '../../src/store/sqlite.ts';
+import { postgresMissing, type PostgresServer, startPostgres } from './postgres.ts';
+
+/** Where a test finds an empty database of its own, and how it opens it: once or, as a second process would, again. */
+export interface EmptyStore {
+  dialect: 'sqlite' | 'postgres';
+  /** File or URL. */
+  place: string;
+  open(): Database;
+}
+
+/** Runs one suite on SQLite and on a real PostgreSQL; what `fresh` opened is closed after each test. */
+export function describeEachStore(title: string, suite: (fresh: () => Promise<EmptyStore>, postgres: () => PostgresServer) => void): void {
+  const missing = postgresMissing();
+  if (missing !== null) console.warn(`${title}: skipped on PostgreSQL, because ${missing}`);
+
+  describe.each(['sqlite', 'postgres'] as const)(`${title} (%s)`, { skip: false }, (dialect) => {
+    if (dialect === 'postgres' && missing !== null) {
+      describe.skip(missing, () => suite(unavailable, unavailable));
+      return;
+    }
+    const opened: Database[] = [];
+    let server: PostgresServer;
+    let dir: string;
+
+    beforeAll(async () => {
+      dir = await mkdtemp(join(tmpdir(), 'usher-store-'));
+      if (dialect === 'postgres') server = await startPostgres();
+    });
+    afterEach(async () => {
+      await Promise.all(opened.splice(0).map((database) => database.close()));
+    });
+    afterAll(async () => {
+      if (dialect === 'postgres') await server.stop();
+      await rm(dir, { recursive: true, force: true });
+    });
+
+    async function fresh(): Promise<EmptyStore> {
+      const place = dialect === 'sqlite' ? join(dir, `${newId()}.db`) : await server.createDatabase();
+      return {
+        dialect,
+        place,
+        open() {
+          const database = dialect === 'sqlite' ? openSqlite(place) : openPostgres(place);
+          opened.push(database);
+          return database;
+        },
+      };
+    }
+    suite(fresh, () => server);
+  });
+}
+
+function unavailable(): never {
+  throw new Error('there is no PostgreSQL');
+}
+
+/** A store with its tables and keys, as a role of Usher has it. */
+export interface TestStore {
+  database: Database;
+  keyring: Keyring;
+  ledger: Ledger;
+  outbox: Outbox;
+  register: Register;
+  /** How often `register` has woken the dispatcher. */
+  woken(): number;
+}
+
+export const TEST_MASTER_KEY = randomBytes(32);
+
+/** Brings an empty store to its tables and keys, with one connection in it. Harmless to repeat on the same store. */
+export async function prepareStore(database: Database): Promise<TestStore> {
+  await migrate(database);
+  const keyring = createKeyring(database, TEST_MASTER_KEY);
+  await keyring.prepare();
+  await database.db.insertInto('connection')
+    .values({ id: CONNECTION.id, name: CONNECTION.name, strategy: 'auth0', options: '{}', metadata: '{}', created_at: Date.now() })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+  let woken = 0;
+  return {
+    database,
+    keyring,
+    ledger: createLedger({ database, keyring }),
+    outbox: createOutbox({ database }),
+    register: createRegister({ database, keyring, onCommitted: () => void woken++ }),
+    woken: () => woken,
+  };
+}
+
+const CONNECTION = { id: 'con_0000000000000001', name: 'Username-Password-Authentication' };
+
+/** Deploys and binds post-user-registration Actions in place of those bound before; retries default to Usher's own. */
+export async function bindActions({ database: { db } }: TestStore, actions: { name: string; policy?: Partial<StepPolicy> }[]): Promise<void> {
+  await db.deleteFrom('binding').execute();
+  for (const [position, { name, policy }] of actions.entries()) {
+    const ids = { action: newId(), version: newId(), binding: newId() };
+    const stamp = nowIsoNanos();
+    const shared = {
+      trigger_id: 'post-user-registration',
+      trigger_version: 'v2',
+      code: '',
+      runtime: 'node22',
+      dependencies: '[]',
+      secret_names: '[]',
+      secrets_sealed: '',
+      key_id: '',
+      created_at: stamp,
+      updated_at: stamp,
+    };
+    await db.insertInto('action')
+      .values({ ...shared, id: ids.action, name, name_key: ids.action, build_status: 'built', build_errors: '[]', build_seq: 1, deployed_version_id: ids.version })
+      .execute();
+    await db.insertInto('action_version').values({ ...shared, id: ids.version, action_id: ids.action, action_name: name, number: 3 }).execute();
+    const fixed: StepPolicy = { ...DEFAULT_STEP_POLICY, ...policy };
+    await db.insertInto('binding')
+      .values({ id: ids.binding, trigger_id: 'post-user-registration', action_id: ids.action, display_name: name, position, policy: JSON.stringify(fixed), on_error: 'deny', created_at: stamp, updated_at: stamp })
+      .execute();
+  }
+}
+
+/** A sign-up as the HTTP edge hands it to `register`. */
+export function signUpOf(email: string, changes: Partial<RegisterInput> & { username?: string } = {}): RegisterInput {
+  const now = Date.now();
+  const { username = null, ...rest } = changes;
+  const user: NewRow<'user_account'> = {
+    id: `auth0|${newUserId()}`,
+    connection_id: CONNECTION.id,
+    email,
+    email_verified: 0,
+    username,
+    phone_verified: 0,
+    profile: '{}',
+    user_metadata: '{}',
+    app_metadata: '{}',
+    created_at: now,
+    updated_at: now,
+  };
+  return {
+    source: 'signup',
+    user,
+    connection: CONNECTION,
+    clientId: 'client1',
+    event: { user: { email } },
+    cacheChanges: { triggerId: 'pre-user-registration', changes: [] },
+    log: { type: 'ss', item: { user_name: email, details: { prompts: [] } } },
+    ...rest,
+  };
+}
+
+/** Makes `ms` pass for leases, retries and the outbox, by moving what the store has written down into the past. */
+export async function letTimePass({ database: { db } }: TestStore, ms: number): Promise<void> {
+  await db.updateTable('attempt').set((eb) => ({ leased_until: eb('leased_until', '-', ms) })).execute();
+  await db.updateTable('step')
+    .set((eb) => ({ next_at: eb('next_at', '-', ms), phase_started_at: eb('phase_started_at', '-', ms) }))
+    .execute();
+  await db.updateTable('registration')
+    .set((eb) => ({ due_at: eb('due_at', '-', ms), claimed_until: eb('claimed_until', '-', ms), check_at: eb('check_at', '-', ms) }))
+    .execute();
+}

@@ -1,0 +1,222 @@
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { pino } from 'pino';
+import { createBuilder } from '../../src/builds/builder.ts';
+import { createVersionCache } from '../../src/builds/version-cache.ts';
+import type { TriggerId } from '../../src/domain/triggers.ts';
+import { createApp } from '../../src/http/app.ts';
+import { createAuth } from '../../src/http/auth.ts';
+import type { Readiness } from '../../src/http/health-routes.ts';
+import { createPreUserRegistration } from '../../src/registration/pre-user-registration.ts';
+import { createRegister } from '../../src/registration/register.ts';
+import { createSignUp } from '../../src/registration/sign-up.ts';
+import { createSandboxPool, type SandboxPool } from '../../src/sandbox/pool.ts';
+import { createActionStore } from '../../src/store/actions.ts';
+import { createBindingStore, loadBoundActions } from '../../src/store/bindings.ts';
+import { readCache } from '../../src/store/cache.ts';
+import { createClientStore } from '../../src/store/clients.ts';
+import { type ConnectionOptions, createConnectionStore, DEFAULT_CONNECTION } from '../../src/store/connections.ts';
+import type { Database } from '../../src/store/database.ts';
+import { readPreExecution } from '../../src/store/executions.ts';
+import { createKeyring, type Keyring } from '../../src/store/keyring.ts';
+import { createLedger, type Ledger } from '../../src/store/ledger.ts';
+import { createLogStore } from '../../src/store/logs.ts';
+import { migrate } from '../../src/store/migrate.ts';
+import { createSigningKeys } from '../../src/store/signing-keys.ts';
+import { openSqlite } from '../../src/store/sqlite.ts';
+import { createUserStore } from '../../src/store/users.ts';
+
+export const CLIENT_ID = 'test-client';
+export const CLIENT_SECRET = 'test-client-secret-of-more-than-32-characters';
+export const PASSWORD = 'correct-Horse-7-battery';
+
+export interface TestAction {
+  name: string;
+  code: string;
+  secrets?: Record<string, string>;
+  onError?: 'deny' | 'allow';
+}
+
+export interface TestAppOptions {
+  trustedProxies?: string[];
+  rateLimits?: boolean;
+  readiness?: () => Promise<Readiness>;
+  preUserRegistrationMs?: number;
+}
+
+/** The API on real parts: an SQLite store in a folder of its own, real sandboxes, a socket on loopback. */
+export interface TestApp {
+  url: string;
+  database: Database;
+  keyring: Keyring;
+  ledger: Ledger;
+  sandbox: SandboxPool;
+  folder: string;
+  /** Everything that was logged, as text. */
+  logText(): string;
+  /** Builds, deploys and binds these Actions in place of those that were bound. */
+  bind(triggerId: TriggerId, actions: TestAction[]): Promise<void>;
+  setConnectionOptions(options: ConnectionOptions): Promise<void>;
+  /** How many registrations have woken the dispatcher. */
+  wakeUps(): number;
+  close(): Promise<void>;
+}
+
+export async function startTestApp(options: TestAppOptions = {}): Promise<TestApp> {
+  const folder = await mkdtemp(join(tmpdir(), 'usher-http-'));
+  const database = openSqlite(join(folder, 'usher.sqlite'));
+  await migrate(database);
+  const keyring = createKeyring(database, randomBytes(32));
+  await keyring.prepare();
+  const lines: string[] = [];
+  const logger = pino({ level: 'trace' }, { write: (line: string) => void lines.push(line) });
+
+  const clients = createClientStore({ database });
+  await clients.ensureFirst({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET });
+  const connections = createConnectionStore({ database });
+  await connections.ensureDefault();
+  const signingKeys = createSigningKeys({ database, keyring });
+  const ledger = createLedger({ database, keyring });
+  const builder = createBuilder({ database, dataDir: folder, logger, alone: true });
+  await builder.start();
+  const actions = createActionStore({ database, keyring });
+  const bindings = createBindingStore({ database });
+  const sandbox = await createSandboxPool({ slots: 4, egress: { allow: [], loopbackOpen: true }, logger });
+
+  let wakeUps = 0;
+  const preUserRegistration = createPreUserRegistration({
+    loadBoundActions: () => loadBoundActions('pre-user-registration', database.db),
+    readCache: () => readCache(database.db, keyring, 'pre-user-registration', Date.now()),
+    versions: createVersionCache({ database, keyring, dataDir: folder }),
+    sandbox,
+    logger,
+    ...(options.preUserRegistrationMs === undefined ? {} : { timeoutMs: options.preUserRegistrationMs }),
+  });
+  const register = createRegister({ database, keyring, onCommitted: () => void wakeUps++ });
+  const app = createApp({
+    logger,
+    auth: createAuth({ signingKeys }),
+    clients,
+    signingKeys,
+    signUp: createSignUp({ database, keyring, clients, connections, users: createUserStore({ database }), preUserRegistration, register }),
+    ledger,
+    readPreExecution: (id) => readPreExecution(database.db, keyring, id),
+    logs: createLogStore({ db: database.db, keyring }),
+    actionRouters: [],
+    readiness: options.readiness ?? (() => Promise.resolve({ ready: true, degraded: {} })),
+    trustedProxies: options.trustedProxies ?? [],
+    fingerprintHeaders: { ja3: 'x-ja3', ja4: 'x-ja4' },
+    rateLimits: options.rateLimits ?? false,
+  });
+  const server = createServer(app);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+
+  /** Waits until the builder has built and deployed an Action. */
+  async function deployed(id: string): Promise<void> {
+    const giveUpAt = Date.now() + 30_000;
+    for (;;) {
+      const { action } = await actions.find(id);
+      if (action.deployed_version_id !== null) return;
+      if (action.build_status === 'failed' || Date.now() > giveUpAt) throw new Error(`not built: ${action.build_errors}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    database,
+    keyring,
+    ledger,
+    sandbox,
+    folder,
+    logText: () => lines.join(''),
+    wakeUps: () => wakeUps,
+
+    async bind(triggerId, wanted) {
+      const refs = [];
+      for (const { name, code, secrets = {}, onError } of wanted) {
+        const { action } = await actions.create(
+          {
+            // Names are unique, and a test may bind another Action of the same name as one before.
+            name: `${name} ${randomBytes(3).toString('hex')}`,
+            trigger: { id: triggerId, version: 'v2' },
+            code,
+            runtime: 'node22',
+            dependencies: [],
+            secrets: Object.entries(secrets).map(([secretName, value]) => ({ name: secretName, value })),
+          },
+          { deploy: true },
+        );
+        builder.wake();
+        await deployed(action.id);
+        refs.push({ ref: { type: 'action_id' as const, value: action.id }, displayName: name, onError });
+      }
+      await bindings.replace(triggerId, refs);
+    },
+
+    async setConnectionOptions(connectionOptions) {
+      await database.db.updateTable('connection').set({ options: JSON.stringify(connectionOptions) }).where('name', '=', DEFAULT_CONNECTION).execute();
+    },
+
+    async close() {
+      server.closeAllConnections();
+      server.close();
+      await builder.stop();
+      await sandbox.close({ graceMs: 0 });
+      await database.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  // oxlint-disable-next-line typescript/no-explicit-any -- tests look into bodies of many shapes
+  body: any;
+}
+
+export async function send(url: string, init: RequestInit = {}): Promise<Answer> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(60_000), ...init });
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) };
+}
+
+export async function postJson(url: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  return await send(url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) });
+}
+
+let signUps = 0;
+
+/** A sign-up that is right in every field, with an e-mail of its own. */
+export function validSignUp(): { client_id: string; email: string; password: string; connection: string } {
+  signUps += 1;
+  return { client_id: CLIENT_ID, email: `person${signUps}@example.com`, password: PASSWORD, connection: DEFAULT_CONNECTION };
+}
+
+export async function signUp(app: TestApp, fields: Record<string, unknown> = {}, headers: Record<string, string> = {}): Promise<Answer> {
+  return await postJson(`${app.url}/dbconnections/signup`, { ...validSignUp(), ...fields }, headers);
+}
+
+/** A bearer header with all scopes, or those given. */
+export async function bearer(app: TestApp, scope?: string): Promise<{ authorization: string }> {
+  const { body } = await postJson(`${app.url}/oauth/token`, {
+    grant_type: 'client_credentials',
+    client_id: CLIENT_ID,
+    client_secret: CLIENT_SECRET,
+    ...(scope === undefined ? {} : { scope }),
+  });
+  return { authorization: `Bearer ${body.access_token}` };
+}
+
+/** The newest entry of the tenant log of this type. */
+export async function newestLog(app: TestApp, type: string): Promise<Answer['body']> {
+  const { body } = await send(`${app.url}/api/v2/logs?per_page=100`, { headers: await bearer(app) });
+  return body.find((item: { type: string }) => item.type === type);
+}

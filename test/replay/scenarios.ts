@@ -1,0 +1,66 @@
+import { lookSignal } from '../../workflows/messages.ts';
+import type { Harness, Script } from '../workflows/harness.ts';
+
+const HOUR = 3_600_000;
+const succeeds: Script = () => ({});
+
+/** The paths through the workflow whose histories are kept: each runs one registration and returns its id. */
+export const SCENARIOS: Record<string, (harness: Harness) => Promise<string>> = {
+  'all-succeeded': (harness) => runAll(harness, [{ name: 'A', script: succeeds }, { name: 'B', script: succeeds }]),
+
+  'retried-then-succeeded': (harness) => runAll(harness, [{ name: 'A', script: ({ attempt }) => (attempt < 3 ? { error: {} } : {}) }]),
+
+  'two-parked-then-succeeded': (harness) => runAll(harness, [
+    { name: 'A', script: ({ now }) => (now < HOUR ? { error: {} } : {}) },
+    { name: 'B', script: succeeds },
+    { name: 'C', script: ({ now }) => (now < 2 * HOUR ? { error: {} } : {}) },
+  ]),
+
+  'failed-for-good': (harness) => runAll(harness, [{ name: 'A', script: () => ({ error: { retryable: false } }) }, { name: 'B', script: succeeds }]),
+
+  'waited-then-blocked': (harness) => runAll(harness, [
+    { name: 'A', script: ({ now }) => ({ error: { retryable: now < HOUR } }), policy: { onFailure: 'wait' } },
+    { name: 'B', script: succeeds },
+  ]),
+
+  'held': (harness) => runAll(harness, [{ name: 'A', script: ({ attempt }) => (attempt < 3 ? 'not-run' : {}) }]),
+
+  'unrecorded': async (harness) => {
+    const { settleAttempt } = harness.ledger;
+    let refused = false;
+    harness.ledger.settleAttempt = (end) => {
+      if (refused) return settleAttempt(end);
+      refused = true;
+      return Promise.reject(new Error('the disk is full'));
+    };
+    return await runAll(harness, [{ name: 'A', script: succeeds }]);
+  },
+
+  'signalled-while-closing': async (harness) => {
+    const id = await harness.register([{ name: 'A', script: succeeds }]);
+    const handle = await harness.start(id);
+    let signalled = false;
+    harness.before(async (activity) => {
+      if (activity !== 'closeRegistration' || signalled) return;
+      signalled = true;
+      await handle.signal(lookSignal);
+    });
+    await handle.result();
+    return id;
+  },
+
+  'cancelled-while-parked': async (harness) => {
+    const id = await harness.register([{ name: 'A', script: () => ({ error: {} }) }, { name: 'B', script: succeeds }]);
+    const handle = await harness.start(id);
+    await harness.env.sleep(5 * 60_000);
+    await handle.cancel();
+    await handle.result().catch(() => undefined);
+    return id;
+  },
+};
+
+async function runAll(harness: Harness, actions: Parameters<Harness['register']>[0]): Promise<string> {
+  const id = await harness.register(actions);
+  await harness.run(id);
+  return id;
+}

@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest';
+import { migrate, StoreNewerError } from '../../src/store/migrate.ts';
+import { describeEachStore, prepareStore, signUpOf } from '../helpers/stores.ts';
+
+describeEachStore('migrations', (fresh) => {
+  test('an empty database gets the tables, and a second start changes nothing', async () => {
+    const database = (await fresh()).open();
+    const { register } = await prepareStore(database);
+    await register(signUpOf('ann@example.com'));
+    const before = await database.db.introspection.getTables();
+
+    await migrate(database);
+
+    expect(await database.db.introspection.getTables()).toEqual(before);
+    expect(await database.db.selectFrom('user_account').select('email').execute()).toEqual([{ email: 'ann@example.com' }]);
+  });
+
+  test('several processes that start at once on an empty database all come up', async () => {
+    const store = await fresh();
+    const databases = Array.from({ length: 4 }, () => store.open());
+
+    await Promise.all(databases.map((database) => migrate(database)));
+
+    for (const database of databases) expect(await database.db.selectFrom('registration').selectAll().execute()).toEqual([]);
+  });
+
+  test('a database of a newer Usher is refused with what to do, and stays as it is', async () => {
+    const store = await fresh();
+    const database = store.open();
+    await prepareStore(database);
+    const migrations = database.db.withTables<{ migration: { name: string; applied_at: number } }>();
+    await migrations.insertInto('migration').values({ name: '9999-from-the-future', applied_at: 1 }).execute();
+    await migrations.deleteFrom('migration').where('name', '=', '0001-initial').execute();
+    const before = await migrations.selectFrom('migration').selectAll().execute();
+
+    const refused = migrate(store.open());
+
+    await expect(refused).rejects.toThrow(StoreNewerError);
+    await expect(refused).rejects.toThrow(/9999-from-the-future.*Start the newer Usher again/);
+    expect(await migrations.selectFrom('migration').selectAll().execute()).toEqual(before);
+  });
+
+  test('a migration that fails leaves nothing behind', async () => {
+    const database = (await fresh()).open();
+    // One of the tables is there already, so the migration breaks in its middle.
+    await database.db.schema.createTable('registration').addColumn('id', 'text').execute();
+
+    await expect(migrate(database)).rejects.toThrow(/registration/);
+
+    expect((await database.db.introspection.getTables()).map((table) => table.name)).toEqual(['registration']);
+  });
+});

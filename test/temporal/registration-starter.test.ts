@@ -1,0 +1,120 @@
+import { type NativeConnection, Worker } from '@temporalio/worker';
+import { Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { pino } from 'pino';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { REGISTRATION_TASK_QUEUE, workflowIdOf } from '../../workflows/messages.ts';
+import { createClient, temporalSettings } from '../../src/temporal/connection.ts';
+import { dataConverter } from '../../src/temporal/data-converter.ts';
+import { connectWorker } from '../../src/temporal/native-connection.ts';
+import { createRegistrationStarter, type RegistrationStarter } from '../../src/temporal/registration-starter.ts';
+import { SEARCH_ATTRIBUTE_NAMES } from '../../src/temporal/search-attributes.ts';
+import { installTelemetry } from '../../src/temporal/telemetry.ts';
+import { startTestDevServer, type TestDevServer } from '../helpers/dev-server.ts';
+
+let server: TestDevServer;
+let starter: RegistrationStarter;
+let connection: NativeConnection;
+const logged: string[] = [];
+
+beforeAll(async () => {
+  installTelemetry(pino({ level: 'info' }, new Writable({ write: (line, _, done) => (logged.push(String(line)), done()) })));
+  server = await startTestDevServer();
+  starter = createRegistrationStarter({ client: server.client, searchAttributes: () => SEARCH_ATTRIBUTE_NAMES });
+  const settings = temporalSettings({ TEMPORAL_ADDRESS: server.address });
+  connection = await connectWorker({ ...settings, address: server.address });
+});
+afterAll(async () => {
+  await connection?.close();
+  await server?.stop();
+});
+
+const registration = (registrationId: string) => ({ registrationId, userId: 'auth0|5f7c', connectionName: 'Username-Password-Authentication' });
+
+async function withWorker(use: () => Promise<void>): Promise<void> {
+  const worker = await Worker.create({
+    connection,
+    taskQueue: REGISTRATION_TASK_QUEUE,
+    workflowsPath: fileURLToPath(new URL('../helpers/trivial-workflows.ts', import.meta.url)),
+    dataConverter: dataConverter(),
+  });
+  await worker.runUntil(use);
+}
+
+test('starting a registration twice makes one workflow, with a signal for each start', async () => {
+  await starter.start(registration('twice'));
+  await starter.start(registration('twice'));
+  const { events } = await server.client.workflow.getHandle(workflowIdOf('twice')).fetchHistory();
+  const started = events!.filter((event) => event.workflowExecutionStartedEventAttributes);
+  const signals = events!.flatMap((event) => event.workflowExecutionSignaledEventAttributes?.signalName ?? []);
+  expect(started).toHaveLength(1);
+  expect(signals).toEqual(['look', 'look']);
+});
+
+test('a registration is found and read in the Web UI by its connection and user, and carries nothing else', async () => {
+  await starter.start(registration('shown'));
+  const handle = server.client.workflow.getHandle(workflowIdOf('shown'));
+  const { events } = await handle.fetchHistory();
+  const started = events![0]!.workflowExecutionStartedEventAttributes!;
+  expect(started.workflowType!.name).toBe('userRegistration');
+  expect(started.input!.payloads!.map((payload) => JSON.parse(Buffer.from(payload.data!).toString()))).toEqual([{ v: 1, registrationId: 'shown' }]);
+  expect(Buffer.from(events![0]!.userMetadata!.summary!.data!).toString()).toBe('"Username-Password-Authentication · auth0|5f7c"');
+  const { typedSearchAttributes } = await handle.describe();
+  expect(Object.fromEntries(typedSearchAttributes.getAll().map(({ key, value }) => [key.name, value]))).toMatchObject({
+    UsherConnection: 'Username-Password-Authentication',
+    UsherUserId: 'auth0|5f7c',
+  });
+  await expect
+    .poll(async () => (await server.client.workflow.count(`UsherUserId = 'auth0|5f7c' AND WorkflowId = '${workflowIdOf('shown')}'`)).count, { timeout: 10_000 })
+    .toBe(1);
+});
+
+test('what Temporal says of a workflow is told, and a registration whose workflow has ended can be started again', async () => {
+  await withWorker(async () => {
+    for (const id of ['completes', 'fails', 'runs', 'is-cancelled', 'is-terminated']) await starter.start(registration(id));
+    await server.client.workflow.getHandle(workflowIdOf('is-cancelled')).cancel();
+    await server.client.workflow.getHandle(workflowIdOf('is-terminated')).terminate();
+    const poll = { timeout: 20_000 };
+    await expect.poll(() => starter.describe('completes'), poll).toBe('completed');
+    await expect.poll(() => starter.describe('fails'), poll).toBe('failed');
+    await expect.poll(() => starter.describe('is-cancelled'), poll).toBe('cancelled');
+    expect(await starter.describe('is-terminated')).toBe('terminated');
+    expect(await starter.describe('runs')).toBe('running');
+    expect(await starter.describe('never-seen')).toBe('unknown');
+  });
+  await starter.start(registration('completes'));
+  expect(await starter.describe('completes')).toBe('running');
+});
+
+test('a worker writes to our log and leaves the signals to us', async () => {
+  const before = process.listenerCount('SIGTERM');
+  await withWorker(async () => {
+    expect(process.listenerCount('SIGTERM')).toBe(before);
+    await expect.poll(() => logged.join('')).toContain('"msg":"Worker state changed"');
+  });
+});
+
+test('the namespace has one id for as long as Temporal keeps its data', async () => {
+  const id = await starter.namespaceId();
+  expect(id).toMatch(/^[0-9a-f-]{36}$/);
+  expect(await starter.namespaceId()).toBe(id);
+});
+
+test('an error about Temporal as a whole is told from one about a single registration', async () => {
+  const broken = await starter.start({ ...registration('x'.repeat(2000)) }).catch((error: unknown) => error);
+  expect(String((broken as Error).cause)).toContain('INVALID_ARGUMENT');
+  expect(starter.isUnreachable(broken)).toBe(false);
+
+  for (const [what, address, namespace] of [
+    ['nobody listens', '127.0.0.1:9', 'default'],
+    ['the namespace is not there', server.address, 'no-such-namespace'],
+    ['it is no Temporal server', new URL(server.uiUrl).host, 'default'],
+  ] as const) {
+    const client = createClient({ address, namespace, security: {} });
+    const elsewhere = createRegistrationStarter({ client, searchAttributes: () => [] });
+    const error = await elsewhere.start(registration('anywhere')).catch((error: unknown) => error);
+    expect(error, what).toBeInstanceOf(Error);
+    expect(elsewhere.isUnreachable(error), `${what}: ${String((error as Error).cause ?? error)}`).toBe(true);
+    await client.connection.close();
+  }
+});

@@ -1,0 +1,213 @@
+import type { WorkflowHandle } from '@temporalio/client';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { bundleWorkflowCode, DefaultLogger, Runtime, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
+import { sql } from 'kysely';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { pino } from 'pino';
+import { createActionActivities, createLedgerActivities } from '../../activities/index.ts';
+import type { LeaseKeeper } from '../../activities/lease-keeper.ts';
+import { newId } from '../../src/domain/ids.ts';
+import type { ActionError, Invocation, InvocationResult, OutgoingCall } from '../../src/domain/invocation.ts';
+import { DEFAULT_STEP_POLICY, type StepPolicy } from '../../src/domain/policy.ts';
+import { createKeyring } from '../../src/store/keyring.ts';
+import { createLedger, type Ledger, type RegistrationRecord } from '../../src/store/ledger.ts';
+import { migrate } from '../../src/store/migrate.ts';
+import { openSqlite } from '../../src/store/sqlite.ts';
+import type { userRegistration } from '../../workflows/index.ts';
+import { ACTIONS_TASK_QUEUE, lookSignal, REGISTRATION_TASK_QUEUE, WORKFLOW_TYPE, workflowIdOf } from '../../workflows/messages.ts';
+import { createTimeSkipping } from '../helpers/test-server.ts';
+
+/** What a scripted Action does at its n-th attempt (from 1); `now` is the workflow's clock, in milliseconds. */
+export type Script = (call: { attempt: number; now: number; signal: AbortSignal }) => Partial<{ error: Partial<ActionError>; calls: Partial<OutgoingCall>[]; tookMs: number }> | Promise<InvocationResult> | 'not-run';
+
+/** An attempt as it was made: which Action, and when by the workflow's clock since the start. */
+export interface Made {
+  action: string;
+  attempt: number;
+  atMs: number;
+  idempotencyKey: string;
+}
+
+/**
+ * The real workflow, activities and ledger under a clock that skips; only what the sandbox would run is a script.
+ * The ledger's clock is that of the test server, so that hours pass for both.
+ */
+export interface Harness {
+  env: TestWorkflowEnvironment;
+  ledger: Ledger;
+  /** Attempts in the order in which they began. */
+  made: Made[];
+  /** Commits a registration with these Actions bound, in order. */
+  register(actions: { name: string; script: Script; policy?: Partial<StepPolicy> }[]): Promise<string>;
+  start(registrationId: string): Promise<WorkflowHandle<typeof userRegistration>>;
+  /** Starts it and waits for its end, failed or not. */
+  run(registrationId: string): Promise<RegistrationRecord>;
+  /** Runs `hook` before each call of a ledger activity. */
+  before(hook: ((activity: string) => Promise<void>) | null): void;
+  close(): Promise<void>;
+}
+
+Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } } });
+
+let bundle: Promise<WorkflowBundleWithSourceMap> | undefined;
+
+export function workflowBundle(): Promise<WorkflowBundleWithSourceMap> {
+  return (bundle ??= bundleWorkflowCode({ workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)) }));
+}
+
+export async function createHarness(): Promise<Harness> {
+  const env = await createTimeSkipping();
+  const dir = await mkdtemp(join(tmpdir(), 'usher-workflow-'));
+  const file = openSqlite(join(dir, 'usher.db'));
+  await migrate(file);
+  let now = await env.currentTimeMs();
+  const startedAt = now;
+  const database = { ...file, get now() { return sql<number>`cast(${now} as integer)`; } };
+  const keyring = createKeyring(database, randomBytes(32));
+  await keyring.prepare();
+  const ledger = createLedger({ database, keyring });
+  await database.db.insertInto('connection')
+    .values({ id: 'con_1', name: 'Username-Password-Authentication', strategy: 'auth0', options: '{}', metadata: '{}', created_at: now })
+    .execute();
+
+  const made: Made[] = [];
+  const scripts = new Map<string, Script>();
+  let hook: ((activity: string) => Promise<void>) | null = null;
+
+  async function atCurrentTime<T>(activity: string, work: () => Promise<T>): Promise<T> {
+    now = await env.currentTimeMs();
+    await hook?.(activity);
+    now = await env.currentTimeMs();
+    return await work();
+  }
+
+  async function run(invocation: Invocation, options: { signal?: AbortSignal } = {}): Promise<InvocationResult> {
+    const usher = invocation.event['usher'] as { attempt: number; idempotency_key: string };
+    made.push({ action: invocation.version.actionName, attempt: usher.attempt, atMs: now - startedAt, idempotencyKey: usher.idempotency_key });
+    const step = await scripts.get(invocation.version.id)!({ attempt: usher.attempt, now: now - startedAt, signal: options.signal ?? new AbortController().signal });
+    if (step === 'not-run') return { outcome: 'not-run', reason: 'no free slot', delayMs: 30_000 };
+    if ('outcome' in step) return step;
+    const { error, calls = [], tookMs = 0 } = step;
+    if (tookMs > 0) now += tookMs;
+    const report = {
+      startedAt: now,
+      durationMs: tookMs,
+      logs: [],
+      logsTruncated: false,
+      calls: calls.map((call) => ({ method: 'POST', host: 'receiver.example', startedAt: now, durationMs: 1, ...call })),
+      cacheChanges: [],
+      commands: [],
+    };
+    if (error === undefined) return { outcome: 'succeeded', ...report };
+    return { outcome: 'failed', error: { type: 'ACTION_THREW', name: 'Error', message: 'no', retryable: true, ...error }, ...report };
+  }
+
+  const leases: LeaseKeeper = { keep: () => ({ signal: new AbortController().signal, release: () => undefined }), start: () => undefined, stop: () => undefined };
+  const logger = pino({ level: 'silent' });
+  const ledgerActivities = createLedgerActivities(ledger);
+  const actionActivities = createActionActivities({
+    ledger,
+    leases,
+    workerId: 'worker',
+    logger,
+    sandbox: { run },
+    versions: {
+      load: (id) => Promise.resolve({ runnable: { id, actionName: id, triggerId: 'post-user-registration', code: '', dependenciesDir: null }, secrets: {} }),
+    },
+  });
+  const workers = await Promise.all([
+    Worker.create({
+      connection: env.nativeConnection,
+      taskQueue: REGISTRATION_TASK_QUEUE,
+      workflowBundle: await workflowBundle(),
+      activities: Object.fromEntries(
+        Object.entries(ledgerActivities).map(([name, activity]) => [name, (input: never) => atCurrentTime(name, () => (activity as (input: never) => Promise<unknown>)(input))]),
+      ),
+    }),
+    Worker.create({
+      connection: env.nativeConnection,
+      taskQueue: ACTIONS_TASK_QUEUE,
+      activities: { runAction: (input: never) => atCurrentTime('runAction', () => actionActivities.runAction(input)) },
+      maxHeartbeatThrottleInterval: '100 milliseconds',
+    }),
+  ]);
+  const running = Promise.all(workers.map((worker) => worker.run()));
+
+  async function start(registrationId: string): Promise<WorkflowHandle<typeof userRegistration>> {
+    return await env.client.workflow.signalWithStart<typeof userRegistration, []>(WORKFLOW_TYPE, {
+      workflowId: workflowIdOf(registrationId),
+      taskQueue: REGISTRATION_TASK_QUEUE,
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      signal: lookSignal,
+      args: [{ v: 1, registrationId }],
+    });
+  }
+
+  return {
+    env,
+    ledger,
+    made,
+    async register(actions) {
+      const registrationId = newId();
+      await database.transaction(async (tx) => {
+        const keyId = await keyring.newDataKey(tx);
+        await tx.insertInto('registration').values({
+          id: registrationId,
+          source: 'signup',
+          user_id: 'auth0|1',
+          connection_id: 'con_1',
+          connection_name: 'Username-Password-Authentication',
+          event_sealed: await keyring.sealJson(keyId, `registration/${registrationId}/event`, { user: {} }, tx),
+          key_id: keyId,
+          state: 'open',
+          due_at: now,
+          due_seq: 1,
+          dispatch_failures: 0,
+          created_at: now,
+        }).execute();
+        for (const [position, { name, script, policy }] of actions.entries()) {
+          const versionId = newId();
+          scripts.set(versionId, script);
+          await tx.insertInto('step').values({
+            id: newId(),
+            registration_id: registrationId,
+            position,
+            action_id: `action-${position}`,
+            action_name: name,
+            binding_id: `binding-${position}`,
+            version_id: versionId,
+            version_number: 1,
+            policy: JSON.stringify({ ...DEFAULT_STEP_POLICY, ...policy }),
+            run: 1,
+            state: 'pending',
+            phase: 'quick',
+            counted: 0,
+            last_attempt: 0,
+          }).execute();
+        }
+      });
+      return registrationId;
+    },
+    start,
+    async run(registrationId) {
+      const handle = await start(registrationId);
+      // A registration with an Action that failed for good fails its workflow; what became of it is in the ledger.
+      await handle.result().catch(() => undefined);
+      return (await ledger.readRegistration(registrationId))!;
+    },
+    before(next) {
+      hook = next;
+    },
+    async close() {
+      for (const worker of workers) worker.shutdown();
+      await running;
+      await env.teardown();
+      await file.close();
+      await rm(dir, { recursive: true });
+    },
+  };
+}
