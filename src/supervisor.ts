@@ -165,7 +165,7 @@ function sayHello(
   say(`  API        ${running.api}`);
   say(`  Web UI     ${running.webUi ?? `that of the Temporal server at ${temporalAddress}`}`);
   say(`  Client     ${running.clientId} (the secret is ${secretGiven ? 'in USHER_CLIENT_SECRET' : `in ${running.clientSecretFile}`})`);
-  say(`  Isolation  ${isolation}`);
+  for (const [index, wall] of isolation.split('\n').entries()) say(`  ${index === 0 ? 'Isolation' : '         '}  ${wall}`);
   say('  Sign up    ' + [
     `curl ${running.api}/dbconnections/signup -H 'content-type: application/json'`,
     `-d '{"connection":"Username-Password-Authentication","email":"ada@example.com","password":"Correct-Horse-7"}'`,

@@ -84,9 +84,10 @@ async function unpack(archive: Uint8Array, root: string, folder: string): Promis
 /** What processes left that were killed while they unpacked. */
 async function removeLeftovers(root: string): Promise<void> {
   for (const name of await readdir(root)) {
+    if (!name.startsWith(HALF)) continue;
     const path = join(root, name);
-    if (!name.startsWith(HALF) || (await stat(path).catch(unless('ENOENT')))?.mtimeMs! > Date.now() - LEFTOVER_MS) continue;
-    await rm(path, { recursive: true, force: true });
+    const left = await stat(path).catch(unless('ENOENT'));
+    if (left !== undefined && left.mtimeMs < Date.now() - LEFTOVER_MS) await rm(path, { recursive: true, force: true });
   }
 }
 
@@ -128,8 +129,9 @@ async function digestOf(folder: string): Promise<string> {
   return hash.digest('hex');
 }
 
-function unless(...codes: string[]): (error: NodeJS.ErrnoException) => void {
+function unless(...codes: string[]): (error: NodeJS.ErrnoException) => undefined {
   return (error) => {
     if (!codes.includes(error.code ?? '')) throw error;
+    return undefined;
   };
 }

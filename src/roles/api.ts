@@ -112,7 +112,7 @@ export async function runApi({ config, logger, loopbackOpen, onReady }: RoleOpti
   onReady({
     address: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
     clientId,
-    isolation: sandbox.describeIsolation().join(', '),
+    isolation: sandbox.describeIsolation().join('\n'),
   });
 
   return {

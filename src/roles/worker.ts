@@ -54,7 +54,7 @@ export async function runWorker({ config, logger, loopbackOpen, onReady }: RoleO
           cacheDir: paths.cache,
         });
         if (stopping) workers.shutdown();
-        onReady({ isolation: sandbox.describeIsolation().join(', ') });
+        onReady({ isolation: sandbox.describeIsolation().join('\n') });
         await workers.run();
       } finally {
         await connection.close();

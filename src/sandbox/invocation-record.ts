@@ -82,15 +82,6 @@ export function createInvocationRecord(invocation: Invocation, onLateOutput: ((l
     }
   }
 
-  function isOpen(call: OutgoingCall): boolean {
-    return call.status === undefined && call.error === undefined;
-  }
-
-  /** As it is now: an unanswered call has lasted until now. */
-  function snapshot(call: OutgoingCall): OutgoingCall {
-    return isOpen(call) ? { ...call, error: 'no answer', durationMs: Math.max(0, Date.now() - call.startedAt) } : { ...call };
-  }
-
   return {
     get hasStarted() {
       return hasStarted;
@@ -121,6 +112,15 @@ export function createInvocationRecord(invocation: Invocation, onLateOutput: ((l
       ...(error.stack === undefined ? {} : { stack: redacted(error.stack, secrets) }),
     }),
   };
+}
+
+function isOpen(call: OutgoingCall): boolean {
+  return call.status === undefined && call.error === undefined;
+}
+
+/** As it is now: an unanswered call has lasted until now. */
+function snapshot(call: OutgoingCall): OutgoingCall {
+  return isOpen(call) ? { ...call, error: 'no answer', durationMs: Math.max(0, Date.now() - call.startedAt) } : { ...call };
 }
 
 function secretsOf(event: Record<string, unknown>): string[] {

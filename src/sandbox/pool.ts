@@ -83,15 +83,18 @@ export async function createSandboxPool(options: SandboxPoolOptions): Promise<Sa
       const command = spawnCommand(isolation, runner, memory, dependenciesDir);
       const process = await SandboxProcess.start({ command, version, runnerDir: runner.dir, dependenciesDir, memory, broker: broker.open(), logger });
       processes.add(process);
-      void process.gone.then(() => {
-        processes.delete(process);
-        idle.delete(process);
-        turns.next();
-      });
+      void forgetWhenGone(process);
       return process;
     } finally {
       starting--;
     }
+  }
+
+  async function forgetWhenGone(process: SandboxProcess): Promise<void> {
+    await process.gone;
+    processes.delete(process);
+    idle.delete(process);
+    turns.next();
   }
 
   async function obtain(version: RunnableVersion): Promise<SandboxProcess> {
@@ -111,9 +114,10 @@ export async function createSandboxPool(options: SandboxPoolOptions): Promise<Sa
     void process.kill();
   }
 
-  async function keepWarm(process: SandboxProcess): Promise<void> {
-    const isFree = await process.whenFree();
-    if (!isFree || !process.isAlive) return;
+  /** Keeps the process for the next call: at once when it is free, else when its left-over work is done. */
+  async function release(process: SandboxProcess): Promise<void> {
+    if (!process.isFree) await process.whenFree();
+    if (!process.isFree) return;
     process.idleSince = Date.now();
     if (isClosing || process.uses >= MAX_USES) return retire(process);
     idle.add(process);
@@ -131,7 +135,7 @@ export async function createSandboxPool(options: SandboxPoolOptions): Promise<Sa
         return notRun('Usher is stopping.');
       }
       const end = await process.run(invocation, hooks);
-      void keepWarm(process);
+      void release(process);
       if (end.outcome !== 'not-started') return end;
     }
     return notRun('The sandbox process ended before the call reached it.');

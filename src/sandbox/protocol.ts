@@ -60,6 +60,7 @@ const fromSandbox = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('verdict'),
     token,
+    free: z.boolean(),
     error: actionError.exactOptional(),
     cacheChanges: z.array(cacheChange),
     commands: z.array(command),

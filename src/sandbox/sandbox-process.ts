@@ -68,7 +68,8 @@ export class SandboxProcess {
   #killReason: KillReason | undefined;
   #violation = '';
   #stderr = '';
-  #free = Promise.withResolvers<boolean>();
+  #isFree = false;
+  #free = Promise.withResolvers<void>();
 
   /**
    * Starts a process and waits until its runner is ready.
@@ -114,8 +115,13 @@ export class SandboxProcess {
     return this.#isAlive && this.#killReason === undefined;
   }
 
-  /** Fulfilled with true when the process can take its next call, with false when it cannot take one any more. */
-  whenFree(): Promise<boolean> {
+  /** Whether the process can take its next call. */
+  get isFree(): boolean {
+    return this.#isFree && this.isAlive;
+  }
+
+  /** Fulfilled when the process can take its next call, or has ended. */
+  whenFree(): Promise<void> {
     return this.#free.promise;
   }
 
@@ -128,7 +134,8 @@ export class SandboxProcess {
     const record = createInvocationRecord(invocation, onLateOutput);
     this.#records.set(token, record);
     this.#running = { token, invocation, record, finish: resolve };
-    this.#free = Promise.withResolvers<boolean>();
+    this.#isFree = false;
+    this.#free = Promise.withResolvers();
     this.#guard.resetAllowance();
     const deadline = setTimeout(() => this.#kill('deadline'), invocation.timeoutMs);
     const cancel = (): void => this.#kill('cancelled');
@@ -206,7 +213,7 @@ export class SandboxProcess {
     const running = this.#running?.token === message.token ? this.#running : undefined;
     if (message.type === 'flooded') this.#kill('flood');
     if (message.type === 'verdict' && running !== undefined) this.#judge(running, message);
-    if (message.type === 'free' && this.#running === undefined) this.#free.resolve(true);
+    if (message.type === 'free' && this.#running === undefined) this.#setFree();
   }
 
   #judge(running: Running, verdict: Extract<FromSandbox, { type: 'verdict' }>): void {
@@ -218,8 +225,19 @@ export class SandboxProcess {
     record.judge();
     const error = verdict.error ?? record.failure;
     running.finish(error === undefined ? { outcome: 'succeeded', ...report } : { outcome: 'failed', error: record.redact(error), ...report });
-    const stuck = setTimeout(() => this.#kill('unclean'), FREE_TIMEOUT_MS);
-    void this.whenFree().then(() => clearTimeout(stuck));
+    if (verdict.free) this.#setFree();
+    else void this.#endIfStuck();
+  }
+
+  #setFree(): void {
+    this.#isFree = true;
+    this.#free.resolve();
+  }
+
+  async #endIfStuck(): Promise<void> {
+    const timer = setTimeout(() => this.#kill('unclean'), FREE_TIMEOUT_MS);
+    await this.whenFree();
+    clearTimeout(timer);
   }
 
   async #ask(question: Extract<FromSandbox, { type: 'connect' | 'resolve' | 'abandon' }>): Promise<void> {
@@ -236,7 +254,7 @@ export class SandboxProcess {
       }
       const socket = await broker.connect(request, question);
       const { remoteAddress: address = '', remoteFamily } = socket;
-      this.#send({ type: 'connected', request, host: question.host, address, family: remoteFamily === 'IPv6' ? 6 : 4 }, socket);
+      this.#send({ type: 'connected', request, address, family: remoteFamily === 'IPv6' ? 6 : 4 }, socket);
     } catch (error) {
       this.#send(refusal(request, error));
     }
@@ -263,7 +281,7 @@ export class SandboxProcess {
     this.#isAlive = false;
     this.#options.broker.close();
     this.#finishDead(code, signal);
-    this.#free.resolve(false);
+    this.#free.resolve();
   }
 
   #finishDead(code: number | null, signal: string | null): void {

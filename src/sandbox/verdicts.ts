@@ -8,16 +8,14 @@ const MAX_NAMED_CALLS = 3;
 
 /** What the Action did, when its process had to be ended for it. */
 export function killError(reason: 'deadline' | 'memory' | 'flood' | 'protocol', details: KillDetails): ActionError {
-  switch (reason) {
-    case 'deadline':
-      return error('ACTION_TIMED_OUT', 'TimeoutError', deadlineMessage(details));
-    case 'memory':
-      return error('ACTION_OUT_OF_MEMORY', 'OutOfMemoryError', `The Action used more than ${details.residentMiB} MiB of memory.`);
-    case 'flood':
-      return error('ACTION_OUTPUT_LIMIT', 'OutputLimitError', `The Action wrote more than ${details.floodBytes / 1024 / 1024} MiB of output.`);
-    case 'protocol':
-      return error('ACTION_CRASHED', 'ProtocolError', `The Action disturbed the sandbox: ${details.violation}.`);
+  if (reason === 'deadline') return error('ACTION_TIMED_OUT', 'TimeoutError', deadlineMessage(details));
+  if (reason === 'memory') {
+    return error('ACTION_OUT_OF_MEMORY', 'OutOfMemoryError', `The Action used more than ${details.residentMiB} MiB of memory.`);
   }
+  if (reason === 'flood') {
+    return error('ACTION_OUTPUT_LIMIT', 'OutputLimitError', `The Action wrote more than ${details.floodBytes / 1024 / 1024} MiB of output.`);
+  }
+  return error('ACTION_CRASHED', 'ProtocolError', `The Action disturbed the sandbox: ${details.violation}.`);
 }
 
 export interface KillDetails {

@@ -1,4 +1,4 @@
-import { bundleWorkflowCode, type NativeConnection, Worker } from '@temporalio/worker';
+import { bundleWorkflowCode, DefaultLogger, type NativeConnection, Worker } from '@temporalio/worker';
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -69,7 +69,7 @@ async function workflowBundle(cacheDir: string): Promise<string> {
   });
   if (kept !== null) return kept;
 
-  const { code } = await bundleWorkflowCode({ workflowsPath: join(sources, 'index.ts') });
+  const { code } = await bundleWorkflowCode({ workflowsPath: join(sources, 'index.ts'), logger: new DefaultLogger('WARN') });
   await mkdir(cacheDir, { recursive: true });
   const half = `${path}.${process.pid}`;
   await writeFile(half, code);

@@ -1,8 +1,4 @@
-import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe } from 'vitest';
+import { createHash } from 'node:crypto';
 import { newId, newUserId, nowIsoNanos } from '../../src/domain/ids.ts';
 import { DEFAULT_STEP_POLICY, type StepPolicy } from '../../src/domain/policy.ts';
 import { createRegister, type Register, type RegisterInput } from '../../src/registration/register.ts';
@@ -11,64 +7,7 @@ import { createKeyring, type Keyring } from '../../src/store/keyring.ts';
 import { createLedger, type Ledger } from '../../src/store/ledger.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import { createOutbox, type Outbox } from '../../src/store/outbox.ts';
-import { openPostgres } from '../../src/store/postgres.ts';
 import type { NewRow } from '../../src/store/schema.ts';
-import { openSqlite } from '../../src/store/sqlite.ts';
-import { postgresMissing, type PostgresServer, startPostgres } from './postgres.ts';
-
-/** Where a test finds an empty database of its own, and how it opens it: once or, as a second process would, again. */
-export interface EmptyStore {
-  dialect: 'sqlite' | 'postgres';
-  /** File or URL. */
-  place: string;
-  open(): Database;
-}
-
-/** Runs one suite on SQLite and on a real PostgreSQL; what `fresh` opened is closed after each test. */
-export function describeEachStore(title: string, suite: (fresh: () => Promise<EmptyStore>, postgres: () => PostgresServer) => void): void {
-  const missing = postgresMissing();
-  if (missing !== null) console.warn(`${title}: skipped on PostgreSQL, because ${missing}`);
-
-  describe.each(['sqlite', 'postgres'] as const)(`${title} (%s)`, { skip: false }, (dialect) => {
-    if (dialect === 'postgres' && missing !== null) {
-      describe.skip(missing, () => suite(unavailable, unavailable));
-      return;
-    }
-    const opened: Database[] = [];
-    let server: PostgresServer;
-    let dir: string;
-
-    beforeAll(async () => {
-      dir = await mkdtemp(join(tmpdir(), 'usher-store-'));
-      if (dialect === 'postgres') server = await startPostgres();
-    });
-    afterEach(async () => {
-      await Promise.all(opened.splice(0).map((database) => database.close()));
-    });
-    afterAll(async () => {
-      if (dialect === 'postgres') await server.stop();
-      await rm(dir, { recursive: true, force: true });
-    });
-
-    async function fresh(): Promise<EmptyStore> {
-      const place = dialect === 'sqlite' ? join(dir, `${newId()}.db`) : await server.createDatabase();
-      return {
-        dialect,
-        place,
-        open() {
-          const database = dialect === 'sqlite' ? openSqlite(place) : openPostgres(place);
-          opened.push(database);
-          return database;
-        },
-      };
-    }
-    suite(fresh, () => server);
-  });
-}
-
-function unavailable(): never {
-  throw new Error('there is no PostgreSQL');
-}
 
 /** A store with its tables and keys, as a role of Usher has it. */
 export interface TestStore {
@@ -81,7 +20,8 @@ export interface TestStore {
   woken(): number;
 }
 
-export const TEST_MASTER_KEY = randomBytes(32);
+/** The same in every process of a test. */
+export const TEST_MASTER_KEY = createHash('sha256').update('a master key for tests').digest();
 
 /** Brings an empty store to its tables and keys, with one connection in it. Harmless to repeat on the same store. */
 export async function prepareStore(database: Database): Promise<TestStore> {

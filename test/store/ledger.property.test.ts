@@ -1,8 +1,9 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { afterFailure, DEFAULT_STEP_POLICY, type Phase, type StepPolicy } from '../../src/domain/policy.ts';
 import type { AttemptEnd } from '../../src/store/ledger.ts';
-import { bindActions, describeEachStore, letTimePass, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
+import { describeEachStore } from '../helpers/each-store.ts';
+import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
 
 /** The model's clock goes in these; leases and delays lie far from its multiples, so that the test's own time does not matter. */
 const TICK_MS = 10_000;

@@ -3,7 +3,8 @@ import type { ActionError, LogLine } from '../../src/domain/invocation.ts';
 import { LIMITS } from '../../src/domain/limits.ts';
 import { DEFAULT_STEP_POLICY, type StepPolicy } from '../../src/domain/policy.ts';
 import type { AttemptEnd, ClaimedStep } from '../../src/store/ledger.ts';
-import { bindActions, describeEachStore, letTimePass, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
+import { describeEachStore } from '../helpers/each-store.ts';
+import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
 
 const LEASE_MS = 30_000;
 const SECOND = 1000;

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { migrate, StoreNewerError } from '../../src/store/migrate.ts';
-import { describeEachStore, prepareStore, signUpOf } from '../helpers/stores.ts';
+import { describeEachStore } from '../helpers/each-store.ts';
+import { prepareStore, signUpOf } from '../helpers/stores.ts';
 
 describeEachStore('migrations', (fresh) => {
   test('an empty database gets the tables, and a second start changes nothing', async () => {

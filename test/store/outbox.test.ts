@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { bindActions, describeEachStore, letTimePass, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
+import { describeEachStore } from '../helpers/each-store.ts';
+import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
 
 const MINUTE = 60_000;
 const LEASE = { limit: 100, leaseMs: 15_000 };

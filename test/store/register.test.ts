@@ -3,7 +3,8 @@ import { UserExistsError } from '../../src/registration/register.ts';
 import type { Schema } from '../../src/store/schema.ts';
 import { createLogStore } from '../../src/store/logs.ts';
 import { readPreExecution } from '../../src/store/executions.ts';
-import { bindActions, describeEachStore, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
+import { describeEachStore } from '../helpers/each-store.ts';
+import { bindActions, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
 
 const WRITTEN = ['user_account', 'data_key', 'registration', 'step', 'execution', 'log', 'cache_entry'] as const satisfies (keyof Schema)[];
 

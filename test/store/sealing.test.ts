@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createKeyring, INSTALLATION_KEY, WrongMasterKeyError } from '../../src/store/keyring.ts';
 import { open, seal, SealError } from '../../src/store/sealing.ts';
-import { bindActions, describeEachStore, prepareStore, signUpOf, TEST_MASTER_KEY } from '../helpers/stores.ts';
+import { describeEachStore } from '../helpers/each-store.ts';
+import { bindActions, prepareStore, signUpOf, TEST_MASTER_KEY } from '../helpers/stores.ts';
 
 test('any text opens again under its key and context, and only so', () => {
   const key = randomBytes(32);
@@ -41,6 +42,10 @@ test('the same text is sealed differently each time', () => {
 test('a master key of the wrong length is refused', () => {
   expect(() => createKeyring({} as never, randomBytes(16))).toThrow(/16 bytes and must have 32/);
 });
+
+function canary(place: string): string {
+  return `canary-${place}-4f1b`;
+}
 
 describeEachStore('keyring', (fresh) => {
   test('another master key is refused with what to do, and the store stays as it is', async () => {
@@ -86,7 +91,6 @@ describeEachStore('keyring', (fresh) => {
     const store = await fresh();
     const usher = await prepareStore(store.open());
     await bindActions(usher, [{ name: 'Notify Slack' }]);
-    const canary = (place: string) => `canary-${place}-4f1b`;
     const { registrationId } = await usher.register(signUpOf('ann@example.com', {
       event: { user: { email: canary('event') } },
       log: { type: 'ss', item: { user_name: canary('log') } },

@@ -3,8 +3,8 @@ import type { TriggerId } from '../../domain/triggers.ts';
 import { createCacheApi } from './cache.ts';
 
 export interface ApiCalls {
-  command(command: ApiCommand): void;
-  cacheChange(change: CacheChange): void;
+  command: (command: ApiCommand) => void;
+  cacheChange: (change: CacheChange) => void;
 }
 
 /** Where each part of Auth0's `api` lives, so that wrong use can say what is right. */

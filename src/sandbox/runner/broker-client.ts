@@ -2,10 +2,12 @@ import type { Socket } from 'node:net';
 import type { Channel } from './channel.ts';
 import type { BrokerError, BrokerReply, ResolvedAddress } from './messages.ts';
 
-type Reply =
-  | { error: Error }
-  | { carrier: Socket; address: string; family: 4 | 6; host: string }
-  | { addresses: ResolvedAddress[] };
+/** Each of its fields is always its own, so that a polluted `Object.prototype` adds none. */
+interface Reply {
+  error: Error | undefined;
+  carrier: Socket | undefined;
+  addresses: ResolvedAddress[];
+}
 
 /** A question to the broker that has not been answered. */
 export interface Pending {
@@ -18,7 +20,7 @@ export interface Pending {
 export interface BrokerClient {
   connect(
     to: { host: string; port: number; family: 0 | 4 | 6; addresses?: string[] },
-    done: (error: Error | undefined, carrier: Socket | undefined, via: { address: string; family: 4 | 6; host: string }) => void,
+    done: (error: Error | undefined, carrier: Socket | undefined, via: ResolvedAddress | undefined) => void,
   ): Pending;
   resolve(host: string, family: 0 | 4 | 6, done: (error: Error | undefined, addresses: ResolvedAddress[]) => void): Pending;
   onReply(reply: BrokerReply, handle: Socket | undefined): void;
@@ -59,40 +61,32 @@ export function createBrokerClient(channel: Channel, onHoldChange: () => void): 
     connect: (to, done) =>
       ask(
         (request) => channel.send({ type: 'connect', request, ...to }),
-        (reply) => {
-          if ('carrier' in reply) done(undefined, reply.carrier, reply);
-          else done('error' in reply ? reply.error : new Error('No socket came.'), undefined, { address: '', family: 4, host: to.host });
-        },
+        ({ error, carrier, addresses }) => done(error, carrier, addresses[0]),
       ),
     resolve: (host, family, done) =>
       ask(
         (request) => channel.send({ type: 'resolve', request, host, family }),
-        (reply) => {
-          if ('addresses' in reply) done(undefined, reply.addresses);
-          else done('error' in reply ? reply.error : new Error('No address came.'), []);
-        },
+        ({ error, addresses }) => done(error, addresses),
       ),
     onReply(reply, handle) {
       const done = waiting.get(reply.request);
       waiting.delete(reply.request);
-      if (done === undefined) {
-        handle?.destroy();
-      } else if (reply.type === 'refused') {
-        done({ error: toError(reply.error) });
-      } else if (reply.type === 'resolved') {
-        done({ addresses: reply.addresses });
-      } else if (handle === undefined) {
-        const error = { code: 'EMFILE', syscall: 'connect', message: 'connect EMFILE: the Action holds too many connections open' };
-        done({ error: toError(error) });
-      } else {
-        done({ carrier: handle, address: reply.address, family: reply.family, host: reply.host });
-      }
+      if (done === undefined) handle?.destroy();
+      else done(read(reply, handle));
       // Only now: what was begun by `done` must find the loop alive.
       held.delete(reply.request);
       onHoldChange();
     },
     isWaitedFor: () => held.size > 0,
   };
+}
+
+function read(reply: BrokerReply, carrier: Socket | undefined): Reply {
+  if (reply.type === 'refused') return { error: toError(reply.error), carrier: undefined, addresses: [] };
+  if (reply.type === 'resolved') return { error: undefined, carrier: undefined, addresses: reply.addresses };
+  if (carrier !== undefined) return { error: undefined, carrier, addresses: [{ address: reply.address, family: reply.family }] };
+  const message = 'connect EMFILE: the Action holds too many connections open';
+  return { error: toError({ code: 'EMFILE', syscall: 'connect', message }), carrier, addresses: [] };
 }
 
 function toError({ message, ...fields }: BrokerError): Error {

@@ -146,7 +146,7 @@ export function parseRetryAfter(value: string | undefined): number | undefined {
 
 function reasonOf(error: unknown): string {
   if (typeof error !== 'object' || error === null) return 'closed before an answer came';
-  const { code, name, message } = error as { code?: unknown; name?: unknown; message?: unknown };
-  if (typeof code === 'string' && code !== '') return code.slice(0, 200);
-  return String(message ?? name ?? 'failed').slice(0, 200);
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  const reason = typeof code === 'string' && code !== '' ? code : message;
+  return typeof reason === 'string' && reason !== '' ? reason.slice(0, 200) : 'failed';
 }

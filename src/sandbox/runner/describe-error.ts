@@ -29,11 +29,13 @@ function describe(thrown: unknown, type: ActionErrorType, paths: StackPaths): Ac
   const isError = thrown instanceof Error || typeof fields['message'] === 'string';
   const stack = typeof fields['stack'] === 'string' ? ownFrames(fields['stack'], paths) : '';
   const retryAfter = fields['retryAfter'];
+  const name = isError && typeof fields['name'] === 'string' ? fields['name'].slice(0, 200) : 'Error';
+  const saysNoMore = stack === '' || stack === `${name}: ${String(fields['message'])}`;
   return {
     type,
-    name: isError && typeof fields['name'] === 'string' ? fields['name'].slice(0, 200) : 'Error',
+    name,
     message: (isError ? withCauses(fields) : textOf(thrown)).slice(0, MAX_MESSAGE_CHARS),
-    ...(stack === '' ? {} : { stack: stack.slice(0, MAX_STACK_CHARS) }),
+    ...(saysNoMore ? {} : { stack: stack.slice(0, MAX_STACK_CHARS) }),
     retryable: type !== 'ACTION_INVALID' && fields['retryable'] !== false,
     ...(typeof retryAfter === 'number' && Number.isFinite(retryAfter) && retryAfter >= 0
       ? { retryAfterMs: Math.round(retryAfter * 1000) }

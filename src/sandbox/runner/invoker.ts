@@ -107,7 +107,7 @@ export function createInvoker(deps: {
     // It was found unsettled before, and another attempt may be at work.
     if (attempt !== active) return;
     channel.send({ type: 'settled', token: attempt.token });
-    if (attempt.waitFor === 'handler') judge(attempt);
+    if (attempt.waitFor === 'handler') judge(attempt, false);
     let quietSince = performance.now();
     watch = setInterval(() => {
       const now = performance.now();
@@ -119,19 +119,19 @@ export function createInvoker(deps: {
   }
 
   /** Says how the attempt ended. */
-  function judge(attempt: Attempt): void {
+  function judge(attempt: Attempt, free: boolean): void {
     attempt.judged = true;
     const { token, failure, cacheChanges, commands } = attempt;
-    channel.send({ type: 'verdict', token, ...(failure === undefined ? {} : { error: failure }), cacheChanges, commands });
+    channel.send({ type: 'verdict', token, free, ...(failure === undefined ? {} : { error: failure }), cacheChanges, commands });
   }
 
   /** The process can take its next call. */
   function end(attempt: Attempt): void {
     clearInterval(watch);
-    if (!attempt.judged) judge(attempt);
     active = undefined;
     balance();
-    channel.send({ type: 'free', token: attempt.token });
+    if (attempt.judged) channel.send({ type: 'free', token: attempt.token });
+    else judge(attempt, true);
   }
 
   function balance(): void {
@@ -144,16 +144,16 @@ export function createInvoker(deps: {
 
 /** Module scope is initialised at the first call, once; what it throws is thrown again at every later one. */
 function once<T>(make: () => T): () => T {
-  let outcome: { value: T } | { error: unknown } | undefined;
+  let outcome: { threw: false; value: T } | { threw: true; error: unknown } | undefined;
   return () => {
     if (outcome === undefined) {
       try {
-        outcome = { value: make() };
+        outcome = { threw: false, value: make() };
       } catch (error) {
-        outcome = { error };
+        outcome = { threw: true, error };
       }
     }
-    if ('error' in outcome) throw outcome.error;
+    if (outcome.threw) throw outcome.error;
     return outcome.value;
   };
 }

@@ -48,7 +48,7 @@ export interface ResolvedAddress {
 
 /** Parent → process: the broker's answer; `connected` comes with the socket itself as a handle. */
 export type BrokerReply =
-  | { type: 'connected'; request: number; host: string; address: string; family: 4 | 6 }
+  | { type: 'connected'; request: number; address: string; family: 4 | 6 }
   | { type: 'resolved'; request: number; addresses: ResolvedAddress[] }
   | { type: 'refused'; request: number; error: BrokerError };
 
@@ -77,8 +77,8 @@ export type FromSandbox =
   | { type: 'settled'; token: string }
   /** The attempt will fail with this, whatever else happens. */
   | { type: 'failing'; token: string; error: ActionError }
-  | { type: 'verdict'; token: string; error?: ActionError; cacheChanges: CacheChange[]; commands: ApiCommand[] }
-  /** After the verdict: ready for the next call. */
+  /** `free`: the process can take its next call at once; else a `free` of its own follows. */
+  | { type: 'verdict'; token: string; free: boolean; error?: ActionError; cacheChanges: CacheChange[]; commands: ApiCommand[] }
   | { type: 'free'; token: string }
   | { type: 'connect'; request: number; host: string; port: number; family: 0 | 4 | 6; addresses?: string[] }
   | { type: 'resolve'; request: number; host: string; family: 0 | 4 | 6 }

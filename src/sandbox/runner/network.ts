@@ -89,7 +89,7 @@ export function routeConnections(broker: BrokerClient): void {
           if (carrier === undefined) {
             socket.destroy(error);
           } else {
-            socket.emit('lookup', null, via.address, via.family, via.host);
+            socket.emit('lookup', null, via?.address, via?.family, host);
             attach(socket, carrier, scope, isHeld);
           }
         });

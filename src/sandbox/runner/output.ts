@@ -20,7 +20,6 @@ export interface Output {
  */
 export function captureOutput(attempts: Attempts, channel: Channel, limits: () => { logBytes: number; floodBytes: number }): Output {
   const now = Date.now;
-  const byteLength = (text: string): number => Buffer.byteLength(text);
 
   function write(level: LogLevel, text: string): void {
     const attempt = attempts.current();
@@ -31,7 +30,7 @@ export function captureOutput(attempts: Attempts, channel: Channel, limits: () =
     attempt.outputBytes += text.length + LINE_OVERHEAD_BYTES;
     if (room > 0) {
       const line = text.slice(0, room);
-      attempt.outputBytes += byteLength(line) - line.length;
+      attempt.outputBytes += Buffer.byteLength(line) - line.length;
       channel.send({ type: 'log', token, line: { at: now(), level, text: line } });
     }
     if (attempt.outputBytes > logBytes && !attempt.truncated) {

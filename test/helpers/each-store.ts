@@ -1,0 +1,63 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe } from 'vitest';
+import { newId } from '../../src/domain/ids.ts';
+import type { Database } from '../../src/store/database.ts';
+import { openPostgres } from '../../src/store/postgres.ts';
+import { openSqlite } from '../../src/store/sqlite.ts';
+import { postgresMissing, type PostgresServer, startPostgres } from './postgres.ts';
+
+/** Where a test finds an empty database of its own, and how it opens it: once or, as a second process would, again. */
+export interface EmptyStore {
+  dialect: 'sqlite' | 'postgres';
+  /** File or URL. */
+  place: string;
+  open(): Database;
+}
+
+/** Runs one suite on SQLite and on a real PostgreSQL; what `fresh` opened is closed after each test. */
+export function describeEachStore(title: string, suite: (fresh: () => Promise<EmptyStore>, postgres: () => PostgresServer) => void): void {
+  const missing = postgresMissing();
+  if (missing !== null) console.warn(`${title}: skipped on PostgreSQL, because ${missing}`);
+
+  describe.each(['sqlite', 'postgres'] as const)(`${title} (%s)`, (dialect) => {
+    if (dialect === 'postgres' && missing !== null) {
+      describe.skip(missing, () => suite(unavailable, unavailable));
+      return;
+    }
+    const opened: Database[] = [];
+    let server: PostgresServer;
+    let dir: string;
+
+    beforeAll(async () => {
+      dir = await mkdtemp(join(tmpdir(), 'usher-store-'));
+      if (dialect === 'postgres') server = await startPostgres();
+    });
+    afterEach(async () => {
+      await Promise.all(opened.splice(0).map((database) => database.close()));
+    });
+    afterAll(async () => {
+      if (dialect === 'postgres') await server.stop();
+      await rm(dir, { recursive: true, force: true });
+    });
+
+    async function fresh(): Promise<EmptyStore> {
+      const place = dialect === 'sqlite' ? join(dir, `${newId()}.db`) : await server.createDatabase();
+      return {
+        dialect,
+        place,
+        open() {
+          const database = dialect === 'sqlite' ? openSqlite(place) : openPostgres(place);
+          opened.push(database);
+          return database;
+        },
+      };
+    }
+    suite(fresh, () => server);
+  });
+}
+
+function unavailable(): never {
+  throw new Error('there is no PostgreSQL');
+}
