@@ -63,7 +63,7 @@ const DEPENDENCY = z.strictObject({
   name: z.string().min(1).max(214),
   version: z.string().max(256).default('latest'),
   // Installing a package of the same name from elsewhere would be worse than a refusal.
-  registry_url: z.literal('', { error: 'Private registries are not supported' }).nullish(),
+  registry_url: z.string().refine((url) => url === '', { message: 'Private registries are not supported' }).nullish(),
 }).transform(({ name, version }) => ({ name, version: version.trim() || 'latest' }));
 
 const SECRET = z.strictObject({

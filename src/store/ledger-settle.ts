@@ -5,6 +5,7 @@ import type { SettledState, Settlement } from '../../workflows/messages.ts';
 import { writeCache } from './cache.ts';
 import type { Database, Queryable } from './database.ts';
 import type { Keyring } from './keyring.ts';
+import { failedActionItem, writeLog } from './logs.ts';
 import { isOpen, lockRegistration, policyOf, postponeCheck, sealedAs, UnknownIdError } from './ledger-rows.ts';
 import type { AttemptOutcome, Row } from './schema.ts';
 
@@ -67,9 +68,33 @@ export function createSettleLedger({ database, keyring }: { database: Database; 
       const settled = change === null ? step : { ...step, ...change };
       if (change !== null) await tx.updateTable('step').set(change).where('id', '=', step.id).execute();
       let after = steps.map((each) => (each === step ? settled : each));
+      if (change?.state === 'failed' || change?.state === 'parked') await logFailure(tx, registration, settled, end.error ?? null, now);
       if (change?.state === 'failed' && policyOf(step).onFailure === 'wait') after = await blockAfter(tx, step, after);
       await postponeCheck(tx, registrationId, after, now);
       return stateAfter(settled, attempt, now);
+    });
+  }
+
+  /** Once when an Action is parked and once when it has failed for good: what Auth0's users look for in the log. */
+  async function logFailure(tx: Queryable, registration: Row<'registration'>, step: StepRow, error: ActionError | null, now: number): Promise<void> {
+    const item = failedActionItem({
+      triggerId: 'post-user-registration',
+      executionId: registration.id,
+      actionId: step.action_id,
+      actionName: step.action_name,
+      versionId: step.version_id,
+      bindingId: step.binding_id,
+      error,
+    });
+    await writeLog(tx, keyring, {
+      type: 'actions_execution_failed',
+      date: now,
+      userId: registration.user_id,
+      connectionId: registration.connection_id,
+      clientId: registration.client_id,
+      registrationId: registration.id,
+      item: { connection: registration.connection_name, ...item, usher: { state: step.state } },
+      keyId: registration.key_id,
     });
   }
 

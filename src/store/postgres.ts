@@ -27,8 +27,11 @@ export function openPostgres(url: string): Database {
     keepAlive: true,
     types,
   });
-  // An idle connection broke: the pool has dropped it and makes a new one for the next query, which reports what is wrong.
+  // A broken connection fails the query that it is working on, or else the next one on a new connection says what is
+  // wrong. The event comes besides, on the pool while the connection is idle and on the connection while it is not, and
+  // would end the process if nobody listened.
   pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
   const db = new Kysely<Schema>({
     dialect: new PostgresDialect({
       pool,

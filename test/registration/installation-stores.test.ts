@@ -10,12 +10,12 @@ import { createKeyring, type Keyring } from '../../src/store/keyring.ts';
 import { createLogStore, writeLog } from '../../src/store/logs.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import { createSigningKeys } from '../../src/store/signing-keys.ts';
-import { describeEachStore } from '../helpers/stores.ts';
+import { describeEachStore } from '../helpers/each-store.ts';
 
 const TRIGGER = 'pre-user-registration';
 
 describeEachStore('what the API keeps of an installation', (fresh) => {
-  async function open(): Promise<{ database: Database; keyring: Keyring; reopen(): Database }> {
+  async function open(): Promise<{ database: Database; keyring: Keyring; reopen: () => Database }> {
     const store = await fresh();
     const database = store.open();
     await migrate(database);
@@ -76,8 +76,9 @@ describeEachStore('what the API keeps of an installation', (fresh) => {
     expect((await again.jwks()).keys.map((key) => key.kid)).toContain(kid);
     // Whichever of the two a process has signed with, all verify.
     for (const keys of [one, two]) expect(await again.find((await keys.current()).kid)).not.toBeNull();
-    const rows = await database.db.selectFrom('signing_key').selectAll().execute();
-    expect(JSON.stringify(rows)).not.toContain('"d\\"');
+    const rows = JSON.stringify(await database.db.selectFrom('signing_key').selectAll().execute());
+    expect(rows).toContain('"kty\\"');
+    expect(rows).not.toContain('"d\\"');
   });
 
   it('keeps the values of api.cache until they expire, and of too many those that live longest', async () => {

@@ -24,8 +24,8 @@ const action = (name: string, body: string, rest: Partial<TestAction> = {}): Tes
 
 const bind = async (...actions: TestAction[]): Promise<void> => await app.bind('pre-user-registration', actions);
 
-async function execution(id: string) {
-  return (await send(`${app.url}/api/v2/actions/executions/${id}`, { headers: await bearer(app) })).body;
+async function execution(id: string, of = app) {
+  return (await send(`${of.url}/api/v2/actions/executions/${id}`, { headers: await bearer(of) })).body;
 }
 
 async function userRow(email: string) {
@@ -99,18 +99,18 @@ describe('the seed Action that looks at TLS fingerprints', () => {
   });
 });
 
-async function eventOf(fields: Record<string, unknown>, headers: Record<string, string> = {}) {
-  await bind(action('Print', 'console.log(JSON.stringify(event));', { secrets: { KEY: 'the-secret' } }));
+async function eventOf(app: TestApp, fields: Record<string, unknown>, headers: Record<string, string> = {}) {
+  await app.bind('pre-user-registration', [action('Print', 'console.log(JSON.stringify(event));', { secrets: { KEY: 'the-secret' } })]);
   expect((await signUp(app, fields, headers)).status).toBe(200);
   const log = await newestLog(app, 'ss');
-  const found = await execution(log.details.actions.executions[0]);
+  const found = await execution(log.details.actions.executions[0], app);
   return { event: JSON.parse(found.usher.actions[0].logs[0].text), executionId: found.id };
 }
 
 describe('the event', () => {
   it('has what Auth0 gives, plus event.usher', async () => {
     const fields = { email: 'Event@example.com', given_name: 'Eve', user_metadata: { plan: 'x' }, 'ulp-fullName': 'Eve Nt' };
-    const { event, executionId } = await eventOf(fields, { 'user-agent': 'curl/8', 'accept-language': 'de-DE,en;q=0.5' });
+    const { event, executionId } = await eventOf(app, fields, { 'user-agent': 'curl/8', 'accept-language': 'de-DE,en;q=0.5' });
     expect(event).toEqual({
       client: { client_id: 'test-client', name: 'First client', metadata: {} },
       configuration: {},
@@ -140,8 +140,24 @@ describe('the event', () => {
     });
   });
 
+  it('has address, host and fingerprints as a trusted proxy tells them, and as nobody else does', async () => {
+    const headers = { 'x-forwarded-for': '198.51.100.1, 203.0.113.7', 'x-forwarded-host': 'login.example.com', 'x-ja3': 'c13a3e168d43e62e0ad96fae6347e2e4', 'x-ja4': 't13d' };
+    const proxied = await startTestApp({ trustedProxies: ['127.0.0.1/32'] });
+    try {
+      const forwarded = await eventOf(proxied, {}, headers);
+      // The proxy vouches for the last address only; what stands before it came from outside.
+      expect(forwarded.event.request).toMatchObject({ ip: '203.0.113.7', hostname: 'login.example.com' });
+      expect(forwarded.event.security_context).toEqual({ ja3: 'c13a3e168d43e62e0ad96fae6347e2e4', ja4: 't13d' });
+    } finally {
+      await proxied.close();
+    }
+    const { event } = await eventOf(app, {}, headers);
+    expect(event.request).toMatchObject({ ip: '127.0.0.1', hostname: '127.0.0.1' });
+    expect(event).not.toHaveProperty('security_context');
+  });
+
   it('never has the password', async () => {
-    const { event } = await eventOf({});
+    const { event } = await eventOf(app, {});
     expect(JSON.stringify(event)).not.toContain(PASSWORD);
   });
 });
@@ -149,7 +165,7 @@ describe('the event', () => {
 describe('metadata set by Actions', () => {
   it('is gathered, in order, and committed with the user', async () => {
     await bind(
-      action('One', "api.user.setUserMetadata('a', 1).setUserMetadata === undefined; api.user.setAppMetadata('roles', ['x']); api.user.setUserMetadata('gone', 'x');"),
+      action('One', "api.user.setUserMetadata('a', 1); api.user.setAppMetadata('roles', ['x']); api.user.setUserMetadata('gone', 'x');"),
       action('Two', "console.log(JSON.stringify(event.user.user_metadata)); api.user.setUserMetadata('a', 2); api.user.setUserMetadata('gone', null); api.user.setUserMetadata('sent', null);"),
     );
     const { body } = await signUp(app, { email: 'meta@example.com', user_metadata: { sent: 's', kept: 'k' } });
