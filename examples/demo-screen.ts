@@ -48,6 +48,7 @@ export function showRegistrations(shown: Shown[]): { update(): void; end(): void
 }
 
 function describe(step: Shown['steps'][number]): string {
+  if (step.state === 'running') return `· ${step.name}: attempt ${step.attempts} runs`;
   const attempts = step.attempts === 0 ? '' : ` after ${step.attempts} attempt${step.attempts === 1 ? '' : 's'}`;
   const next = step.nextAt === null ? '' : `, next at ${step.nextAt.slice(11, 19)}`;
   const note = step.note === '' || step.state === 'succeeded' ? '' : ` (${step.note}${next})`;

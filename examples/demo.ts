@@ -21,7 +21,7 @@ interface Execution {
   usher: {
     state: string;
     outcome: string | null;
-    steps: { action_name: string; version_number: number; state: string; next_attempt_at: string | null; attempts: { number: number; outcome: string | null; calls: { status?: number; error?: string }[] }[] }[];
+    steps: { action_name: string; version_number: number; state: string; next_attempt_at: string | null; attempts: { number: number; outcome: string; calls: { status?: number; error?: string }[] }[] }[];
   };
 }
 
@@ -156,7 +156,7 @@ async function look(management: ManagementClient, shown: Shown): Promise<void> {
     const failed = last?.calls.findLast((call) => call.error !== undefined || (call.status ?? 0) >= 400);
     return {
       name: `${step.action_name} v${step.version_number}`,
-      state: step.state,
+      state: last?.outcome === 'running' ? 'running' : step.state,
       attempts: step.attempts.length,
       note: failed === undefined ? '' : failed.error ?? `receiver answered ${failed.status}`,
       nextAt: step.next_attempt_at,

@@ -43,7 +43,7 @@ export const VARIABLES = {
   USHER_DATA_DIR: { default: '.usher', about: 'Folder of the store, the keys and the Temporal development server.', parse: text },
   USHER_CLIENT_ID: { default: 'made on the first start', about: 'Client id of the first client.', parse: pattern(/^[\w.-]{1,64}$/, '1 to 64 letters, digits, ".", "_" or "-"') },
   USHER_CLIENT_SECRET: { default: 'made on the first start', about: 'Secret of the first client, at least 32 characters.', parse: pattern(/^[\x21-\x7e]{32,512}$/, 'at least 32 printable characters without spaces, e.g. from `openssl rand -base64 48`') },
-  USHER_MASTER_KEY: { default: 'made on the first start', about: 'Key under which secrets and personal data are sealed: 32 bytes in base64.', parse: masterKey },
+  USHER_MASTER_KEY: { default: 'made on the first start', about: 'Key under which secrets, events and logs are sealed: 32 bytes in base64.', parse: masterKey },
   USHER_TRUST_PROXY: { default: 'none', about: 'CIDRs of proxies whose `X-Forwarded-*` and fingerprint headers are believed, separated by commas.', parse: cidrs },
   USHER_JA3_HEADER: { default: 'none', about: 'Header in which a trusted proxy puts the JA3 fingerprint.', parse: headerName },
   USHER_JA4_HEADER: { default: 'none', about: 'Header in which a trusted proxy puts the JA4 fingerprint.', parse: headerName },

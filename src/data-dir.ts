@@ -97,10 +97,10 @@ export async function readMasterKey(paths: DataPaths, given: Buffer | null): Pro
   return key;
 }
 
-/** Writes a file that only its owner can read, whole or not at all. */
+/** Writes a file that only its owner can read, whole or not at all; without a line break, as `curl` sends a file as it is. */
 export async function writeSecretFile(path: string, secret: string): Promise<void> {
   const half = `${path}.${process.pid}`;
-  await writeFile(half, `${secret}\n`, { mode: 0o600, flush: true });
+  await writeFile(half, secret, { mode: 0o600, flush: true });
   await rename(half, path);
 }
 

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -122,9 +121,8 @@ async function digestOf(folder: string): Promise<string> {
   const files = entries.filter((entry) => !entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
   const hash = createHash('sha256');
   for (const file of files.toSorted()) {
-    const content = createHash('sha256');
-    for await (const chunk of createReadStream(file)) content.update(chunk as Buffer);
-    hash.update(JSON.stringify([relative(folder, file), content.digest('hex')]));
+    const content = await readFile(file);
+    hash.update(JSON.stringify([relative(folder, file), content.length])).update(content);
   }
   return hash.digest('hex');
 }

@@ -34,7 +34,7 @@ export function createDispatcher(deps: {
   logger: Logger;
 }): Dispatcher {
   const { outbox, starter, logger } = deps;
-  let stopped = false;
+  const stopping = new AbortController();
   let reachedOnce = false;
   let unreachable: string | null = 'not asked yet';
   let pauseMs = FIRST_PAUSE_MS;
@@ -44,11 +44,11 @@ export function createDispatcher(deps: {
 
   /** Resolves after `ms`, at a stop, or (between batches) at a wake-up, also one that came just before. */
   function rest(ms: number, options: { wakeable: boolean }): Promise<void> {
-    if (stopped || (options.wakeable && woken)) return Promise.resolve();
+    if (stopping.signal.aborted || (options.wakeable && woken)) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
       endRest = () => {
-        if (!stopped && !options.wakeable) return;
+        if (!stopping.signal.aborted && !options.wakeable) return;
         clearTimeout(timer);
         resolve();
       };
@@ -92,7 +92,7 @@ export function createDispatcher(deps: {
   }
 
   async function loop(): Promise<void> {
-    while (!stopped) {
+    while (!stopping.signal.aborted) {
       try {
         if (unreachable !== null) await reach();
         const more = await dispatch();
@@ -102,7 +102,7 @@ export function createDispatcher(deps: {
         else logger.error({ err: error }, 'the dispatcher could not read or write the outbox; trying again');
         if (unreachable === null) await rest(POLL_MS, { wakeable: false });
       }
-      if (unreachable !== null && !stopped) {
+      if (unreachable !== null) {
         logger.debug({ reason: unreachable, next_in_ms: pauseMs }, 'Temporal cannot be reached; registrations wait in the outbox');
         await rest(pauseMs, { wakeable: false });
         pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS);
@@ -119,7 +119,7 @@ export function createDispatcher(deps: {
       endRest?.();
     },
     async stop() {
-      stopped = true;
+      stopping.abort();
       endRest?.();
       await running;
     },

@@ -68,36 +68,37 @@ export function createSignUp(deps: SignUpDeps): SignUp {
     if (connection === null || connection.strategy !== 'auth0') return refused({ kind: 'unknown-connection' });
     if (connection.options.disable_signup === true) return refused({ kind: 'signup-disabled' });
 
-    const attempt: Attempt = { input, client, connection };
+    const applicant: Applicant = { input, client, connection };
     const weakness = findWeakness(connection.options.passwordPolicy ?? 'good', input.password);
-    if (weakness !== null) return await refuse(deps, attempt, { kind: 'weak-password', weakness }, NOT_ASKED);
+    if (weakness !== null) return await refuse(deps, applicant, { kind: 'weak-password', weakness }, NOT_ASKED);
     const taken = await deps.users.findTaken(connection.id, input);
-    if (taken !== null) return await refuse(deps, attempt, { kind: 'user-exists', field: taken }, NOT_ASKED);
+    if (taken !== null) return await refuse(deps, applicant, { kind: 'user-exists', field: taken }, NOT_ASKED);
 
     const user = { ...input, profile: withProfileDefaults(input.profile, input.email), appMetadata: {} };
     const event = preUserRegistrationEvent({ client, connection, request: input.request, body: input.body, user });
     const verdict = await deps.preUserRegistration(event, { userMetadata: input.userMetadata, appMetadata: {} });
-    if (verdict.denial !== null) return await refuse(deps, attempt, verdict.denial, verdict);
+    if (verdict.denial !== null) return await refuse(deps, applicant, verdict.denial, verdict);
 
-    return await create(deps, attempt, user.profile, verdict);
+    return await create(deps, applicant, user.profile, verdict);
   };
 }
 
-interface Attempt {
+/** Who asks to be signed up where. */
+interface Applicant {
   input: SignUpInput;
   client: Client;
   connection: Connection;
 }
 
-async function create(deps: SignUpDeps, attempt: Attempt, profile: Profile, verdict: Verdict): Promise<SignUpOutcome> {
-  const { input, client, connection } = attempt;
+async function create(deps: SignUpDeps, applicant: Applicant, profile: Profile, verdict: Verdict): Promise<SignUpOutcome> {
+  const { input, client, connection } = applicant;
   const { userMetadata, appMetadata } = verdict;
   const passwordHash = await hashPassword(input.password);
   const createdAt = Date.now();
   const id = newUserId();
   const userId = `auth0|${id}`;
   // What failed stays true whatever comes next, and register() writes only what belongs to a registration.
-  if (verdict.failures.length > 0) await deps.database.transaction((tx) => writeFailures({ ...deps, tx }, attempt, verdict));
+  if (verdict.failures.length > 0) await deps.database.transaction((tx) => writeFailures({ ...deps, tx }, applicant, verdict));
   try {
     await deps.register({
       source: 'signup',
@@ -122,19 +123,19 @@ async function create(deps: SignUpDeps, attempt: Attempt, profile: Profile, verd
       event: postUserRegistrationEvent({ connection, request: input.request, user: { ...input, profile, userMetadata, appMetadata, userId, createdAt } }),
       ...(verdict.execution === null ? {} : { preExecution: verdict.execution }),
       cacheChanges: { triggerId: 'pre-user-registration', changes: verdict.cacheChanges },
-      log: { type: 'ss', item: { ...logItem(attempt), description: 'Successful signup', details: {} } },
+      log: { type: 'ss', item: { ...logItem(applicant), description: 'Successful signup', details: {} } },
     });
   } catch (error) {
     if (!(error instanceof UserExistsError)) throw error;
-    return await refuse(deps, attempt, { kind: 'user-exists', field: error.field }, { ...verdict, failures: [] });
+    return await refuse(deps, applicant, { kind: 'user-exists', field: error.field }, { ...verdict, failures: [] });
   }
   return { outcome: 'created', userId: id };
 }
 
-/** Ends an attempt that came as far as a connection: with an `fs` entry, and all that its Actions left behind. */
+/** Refuses somebody who came as far as a connection: with an `fs` entry, and all that the Actions left behind. */
 async function refuse(
   deps: SignUpDeps,
-  attempt: Attempt,
+  applicant: Applicant,
   refusal: LoggedRefusal,
   asked: Pick<Verdict, 'execution' | 'failures' | 'cacheChanges'>,
 ): Promise<SignUpOutcome> {
@@ -143,13 +144,13 @@ async function refuse(
   const now = Date.now();
   await deps.database.transaction(async (tx) => {
     if (execution !== null) await writeExecution(tx, keyring, execution, null);
-    await writeFailures({ keyring, tx }, attempt, asked);
+    await writeFailures({ keyring, tx }, applicant, asked);
     await writeLog(tx, keyring, {
-      ...logKeys(attempt),
+      ...logKeys(applicant),
       type: 'fs',
       date: now,
       item: {
-        ...logItem(attempt),
+        ...logItem(applicant),
         description: describeRefusal(refusal),
         details: execution === null ? {} : { usher: { executions: [execution.id] } },
       },
@@ -161,12 +162,12 @@ async function refuse(
 
 async function writeFailures(
   { keyring, tx }: { keyring: Keyring; tx: Database['db'] },
-  attempt: Attempt,
+  applicant: Applicant,
   { execution, failures }: Pick<Verdict, 'execution' | 'failures'>,
 ): Promise<void> {
   for (const { action, error } of failures) {
     const item = failedActionItem({ ...action, triggerId: 'pre-user-registration', executionId: execution?.id ?? '', error });
-    await writeLog(tx, keyring, { ...logKeys(attempt), type: 'actions_execution_failed', date: Date.now(), item: { ...logItem(attempt), ...item } });
+    await writeLog(tx, keyring, { ...logKeys(applicant), type: 'actions_execution_failed', date: Date.now(), item: { ...logItem(applicant), ...item } });
   }
 }
 
@@ -181,11 +182,11 @@ function describeRefusal(refusal: LoggedRefusal): string {
   return refusal.kind === 'user-exists' ? 'The user already exists.' : 'Password is too weak';
 }
 
-function logKeys({ client, connection }: Attempt): { clientId: string; connectionId: string } {
+function logKeys({ client, connection }: Applicant): { clientId: string; connectionId: string } {
   return { clientId: client.id, connectionId: connection.id };
 }
 
-function logItem({ input, client, connection }: Attempt): Record<string, unknown> {
+function logItem({ input, client, connection }: Applicant): Record<string, unknown> {
   return {
     connection: connection.name,
     client_name: client.name,

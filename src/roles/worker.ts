@@ -31,11 +31,11 @@ export async function runWorker({ config, logger, loopbackOpen, onReady }: RoleO
   leases.start();
 
   const endpoint = temporalEndpoint(config);
-  let stopping = false;
+  const stopping = new AbortController();
   let workers: Workers | undefined;
 
   async function serve(): Promise<void> {
-    while (!stopping) {
+    while (!stopping.signal.aborted) {
       const connection = await connectWorker(endpoint).catch((error: unknown) => {
         logger.debug({ err: error }, 'the worker waits for Temporal');
         return null;
@@ -53,7 +53,7 @@ export async function runWorker({ config, logger, loopbackOpen, onReady }: RoleO
           slots: SLOTS,
           cacheDir: paths.cache,
         });
-        if (stopping) workers.shutdown();
+        if (stopping.signal.aborted) workers.shutdown();
         onReady({ isolation: sandbox.describeIsolation().join('\n') });
         await workers.run();
       } finally {
@@ -73,7 +73,7 @@ export async function runWorker({ config, logger, loopbackOpen, onReady }: RoleO
   return {
     onMessage: () => undefined,
     async stop() {
-      stopping = true;
+      stopping.abort();
       workers?.shutdown();
       await serving.catch(() => undefined);
       leases.stop();

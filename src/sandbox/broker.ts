@@ -4,8 +4,10 @@ import pLimit from 'p-limit';
 import type { EgressPolicy } from './egress-policy.ts';
 import type { BrokerError, ResolvedAddress } from './runner/messages.ts';
 
-/** Questions of one process that may be open at once. */
-const MAX_PENDING = 64;
+/** Questions of one process that may be open at once; those beyond `MAX_CONNECTING` wait their turn. */
+const MAX_PENDING = 1024;
+/** Half-open connections of one process: each is a descriptor of this one. */
+const MAX_CONNECTING = 32;
 /** Name lookups block a thread of Node's pool of four, which hashes passwords and reads files too. */
 const MAX_LOOKUPS = 2;
 
@@ -87,6 +89,7 @@ export function createBroker(policy: EgressPolicy): Broker {
       const pending = new Map<number, net.Socket | null>();
       // One lookup at a time, so that no Action takes the lookups of all others.
       const turn = pLimit(1);
+      const connecting = pLimit(MAX_CONNECTING);
 
       async function tracked<T>(request: number, work: () => Promise<T>): Promise<T> {
         if (pending.size >= MAX_PENDING) {
@@ -109,8 +112,10 @@ export function createBroker(policy: EgressPolicy): Broker {
         connect: (request, to) =>
           tracked(request, async () => {
             const addresses = await turn(() => permitted(to.host, to.family, 'connect', to.addresses));
-            if (!pending.has(request)) throw abandoned();
-            return await connectTo(addresses, to, (socket) => pending.set(request, socket));
+            return await connecting(() => {
+              if (!pending.has(request)) throw abandoned();
+              return connectTo(addresses, to, (socket) => pending.set(request, socket));
+            });
           }),
         resolve: (request, host, family) => tracked(request, () => turn(() => permitted(host, family, 'getaddrinfo'))),
         abandon,

@@ -4,7 +4,7 @@ import { DEFAULT_STEP_POLICY, type StepPolicy } from '../domain/policy.ts';
 import type { TriggerId } from '../domain/triggers.ts';
 import { managementError } from '../http/api-error.ts';
 import { type ActionWithVersion, type Page, withVersions } from './actions.ts';
-import type { Database, Queryable } from './database.ts';
+import { type Database, type Queryable, uniqueViolation } from './database.ts';
 import type { Row } from './schema.ts';
 
 /** One entry of the new order. What it leaves open stays as it was, or gets its default. */
@@ -40,7 +40,8 @@ export interface BindingStore {
    * Replaces all bindings of a trigger; their order is the order of execution. An Action that was bound before keeps
    * its binding's id and settings. Registrations under way are not touched.
    *
-   * @throws {ApiError} 400 when an entry cannot be bound; nothing is changed then.
+   * @throws {ApiError} 400 when an entry cannot be bound, 409 when somebody else replaces them at the same moment;
+   * nothing is changed then.
    */
   replace(triggerId: string, inputs: BindingInput[]): Promise<BindingOfAction[]>;
 }
@@ -59,7 +60,7 @@ export function createBindingStore({ database }: { database: Database }): Bindin
       if (inputs.length > LIMITS.bindingsPerTrigger) {
         throw managementError(400, `At most ${LIMITS.bindingsPerTrigger} actions can be bound to a trigger.`);
       }
-      return await database.transaction(async (tx) => {
+      return await refusingRaces(() => database.transaction(async (tx) => {
         const before = await tx.selectFrom('binding').selectAll().where('trigger_id', '=', triggerId).forUpdate().execute();
         const rows: Row<'binding'>[] = [];
         for (const [position, input] of inputs.entries()) {
@@ -75,7 +76,7 @@ export function createBindingStore({ database }: { database: Database }): Bindin
         await tx.deleteFrom('binding').where('trigger_id', '=', triggerId).execute();
         if (rows.length > 0) await tx.insertInto('binding').values(rows).execute();
         return await withActions(tx, rows);
-      });
+      }));
     },
   };
 }
@@ -121,6 +122,15 @@ async function resolve(tx: Queryable, triggerId: string, { ref }: BindingInput, 
     throw managementError(400, 'Trying to create a binding for an action that has not been deployed yet');
   }
   return action;
+}
+
+async function refusingRaces<T>(write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    if (uniqueViolation(error)?.table !== 'binding') throw error;
+    throw managementError(409, 'The bindings of this trigger were changed at the same moment. Read them and try again.');
+  }
 }
 
 function newBinding(action: Row<'action'>, position: number, input: BindingInput): Row<'binding'> {

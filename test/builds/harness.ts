@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import express from 'express';
 import { pino } from 'pino';
+import { afterAll, beforeAll, describe } from 'vitest';
 import { type Builder, createBuilder } from '../../src/builds/builder.ts';
 import { createVersionCache, type VersionCache } from '../../src/builds/version-cache.ts';
 import { actionsRoutes } from '../../src/http/actions-routes.ts';
@@ -22,12 +23,15 @@ import type { Database } from '../../src/store/database.ts';
 import { createKeyring, type Keyring } from '../../src/store/keyring.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import { createSigningKeys } from '../../src/store/signing-keys.ts';
-import { openSqlite } from '../../src/store/sqlite.ts';
 import { createVersionStore, type VersionStore } from '../../src/store/versions.ts';
+import { openStore } from './open-store.ts';
+import { postgresMissing, type PostgresServer, startPostgres } from '../helpers/postgres.ts';
 
 /** A store of a test's own, with everything that Actions need around it. */
 export interface ActionsWorld {
   dataDir: string;
+  /** File or URL of the store. */
+  place: string;
   database: Database;
   keyring: Keyring;
   actions: ActionStore;
@@ -41,10 +45,27 @@ export interface ActionsWorld {
   close(): Promise<void>;
 }
 
-export async function makeWorld(): Promise<ActionsWorld> {
+/** Runs a suite on SQLite and on a real PostgreSQL. */
+export function describeOnEachStore(title: string, suite: (newWorld: () => Promise<ActionsWorld>, dialect: Database['dialect']) => void): void {
+  const missing = postgresMissing();
+  if (missing !== null) console.warn(`${title}: skipped on PostgreSQL, because ${missing}`);
+  describe(`${title} (sqlite)`, () => suite(makeWorld, 'sqlite'));
+  describe.skipIf(missing !== null)(`${title} (postgres)`, () => {
+    let server: PostgresServer;
+    beforeAll(async () => {
+      server = await startPostgres();
+    });
+    afterAll(() => server.stop());
+    suite(async () => await makeWorld(await server.createDatabase()), 'postgres');
+  });
+}
+
+/** @param url - of an empty PostgreSQL database; without it, the store is a SQLite file in the data directory. */
+export async function makeWorld(url?: string): Promise<ActionsWorld> {
   const dataDir = await mkdtemp(join(tmpdir(), 'usher-actions-'));
   await chmod(dataDir, 0o711);
-  const database = openSqlite(join(dataDir, 'usher.db'));
+  const place = url ?? join(dataDir, 'usher.db');
+  const database = openStore(place);
   await migrate(database);
   const keyring = createKeyring(database, randomBytes(32));
   await keyring.prepare();
@@ -53,6 +74,7 @@ export async function makeWorld(): Promise<ActionsWorld> {
   const builders: Builder[] = [];
   return {
     dataDir,
+    place,
     database,
     keyring,
     actions: createActionStore({ database, keyring }),
@@ -148,4 +170,18 @@ export function draft(over: Partial<Parameters<ActionStore['create']>[0]> = {}) 
     secrets: [],
     ...over,
   };
+}
+
+/** A step of some registration that is pinned to the version. */
+export async function stepFor(world: ActionsWorld, versionId: string): Promise<void> {
+  const { db } = world.database;
+  const id = versionId;
+  await db.insertInto('registration').values({
+    id, source: 'test', user_id: 'auth0|1', connection_id: 'con_1', connection_name: 'test', client_id: null, event_sealed: '', key_id: '', state: 'open',
+    outcome: null, due_at: null, due_seq: 0, claimed_until: null, dispatch_failures: 0, dispatch_error: null, check_at: null, created_at: 0, closed_at: null,
+  }).execute();
+  await db.insertInto('step').values({
+    id, registration_id: id, position: 0, action_id: '', action_name: '', binding_id: '', version_id: versionId, version_number: 1, policy: '{}', run: 1,
+    state: 'pending', phase: 'quick', counted: 0, last_attempt: 0, phase_started_at: null, next_at: null, ended_at: null,
+  }).execute();
 }

@@ -44,6 +44,8 @@ async function emptyDisk(): Promise<string> {
   return folder;
 }
 
+const asNobody = (path: string) => promisify(execFile)('cat', [path], { uid: 65534, gid: 65534, cwd: '/' });
+
 const use = (folder: string | null): unknown => createRequire(join(folder!, 'main.js'))('used');
 
 test('a worker with an empty disk and no registry loads a version with its secrets and dependencies', async () => {
@@ -59,7 +61,6 @@ test.runIf(process.getuid?.() === 0)('another user can read the dependencies, wh
   const dir = await emptyDisk();
   const umask = process.umask(0o077);
   const { runnable } = await world.newVersionCache(dir).load(versionId).finally(() => process.umask(umask));
-  const asNobody = (path: string) => promisify(execFile)('cat', [path], { uid: 65534, gid: 65534, cwd: '/' });
   expect((await asNobody(join(runnable.dependenciesDir!, 'node_modules/used/index.js'))).stdout).toContain('below');
   await expect(asNobody(join(world.dataDir, 'usher.db'))).rejects.toThrow(/Permission denied/);
   expect((await stat(join(runnable.dependenciesDir!, 'node_modules'))).mode & 0o022).toBe(0);

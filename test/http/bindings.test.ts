@@ -2,225 +2,215 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { DEFAULT_STEP_POLICY } from '../../src/domain/policy.ts';
 import { loadBoundActions } from '../../src/store/bindings.ts';
 import { removeUnused } from '../../src/store/unused.ts';
-import { type ActionsWorld, type Api, built, makeWorld, serve } from '../builds/harness.ts';
+import { type ActionsWorld, type Api, built, describeOnEachStore, serve, stepFor } from '../builds/harness.ts';
 
 const POST = 'post-user-registration';
 const PRE = 'pre-user-registration';
 const NANOS = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/);
 
-let world: ActionsWorld;
-let api: Api;
-
-beforeAll(async () => {
-  world = await makeWorld();
-  const builder = world.newBuilder();
-  await builder.start();
-  api = await serve(world, builder);
-});
-afterAll(async () => {
-  await api.close();
-  await world.close();
-});
-beforeEach(async () => {
-  for (const trigger of [POST, PRE]) expect((await bind(trigger, [])).status).toBe(200);
-});
-
-let made = 0;
-
-async function action(trigger = POST, { deployed = true } = {}): Promise<{ id: string; name: string; versionId: string }> {
-  const { body } = await api.call('POST', '/actions', { name: `Bound ${made++}`, supported_triggers: [{ id: trigger }] });
-  await built(world, body.id);
-  const versionId = deployed ? (await api.call('POST', `/actions/${body.id}/deploy`)).body.id : '';
-  return { id: body.id, name: body.name, versionId };
-}
-
 const byId = ({ id }: { id: string }, more: object = {}) => ({ ref: { type: 'action_id', value: id }, ...more });
-const bind = (trigger: string, bindings: object[]) => api.call('PATCH', `/triggers/${trigger}/bindings`, { bindings });
-const namesBound = async (trigger = POST) => (await loadBoundActions(trigger as 'post-user-registration', world.database.db)).map((bound) => bound.actionName);
+
 const refused = (message: unknown) => ({ status: 400, body: { statusCode: 400, error: 'Bad Request', message } });
 
-test('a binding is answered as on the wire: the Action\'s versions, not its draft, and our settings beside', async () => {
-  const { id, name, versionId } = await action();
-  const { status, body } = await bind(POST, [byId({ id }, { display_name: 'Shown' })]);
-  expect(status).toBe(200);
-  const supported_triggers = [{ id: POST, version: 'v2' }];
-  const version = { id: versionId, code: '', runtime: 'node22', number: 1, created_at: NANOS, updated_at: NANOS };
-  const expected = {
-    id: expect.any(String),
-    trigger_id: POST,
-    action: {
-      id,
-      name,
-      supported_triggers,
+describeOnEachStore('bindings', (newWorld) => {
+  let world: ActionsWorld;
+  let api: Api;
+
+  beforeAll(async () => {
+    world = await newWorld();
+    const builder = world.newBuilder();
+    await builder.start();
+    api = await serve(world, builder);
+  });
+  afterAll(async () => {
+    await api.close();
+    await world.close();
+  });
+  beforeEach(async () => {
+    for (const trigger of [POST, PRE]) expect((await bind(trigger, [])).status).toBe(200);
+  });
+
+  let made = 0;
+
+  async function action(trigger = POST, { deployed = true } = {}): Promise<{ id: string; name: string; versionId: string }> {
+    const { body } = await api.call('POST', '/actions', { name: `Bound ${made++}`, supported_triggers: [{ id: trigger }] });
+    await built(world, body.id);
+    const versionId = deployed ? (await api.call('POST', `/actions/${body.id}/deploy`)).body.id : '';
+    return { id: body.id, name: body.name, versionId };
+  }
+
+  const bind = (trigger: string, bindings: object[]) => api.call('PATCH', `/triggers/${trigger}/bindings`, { bindings });
+  const namesBound = async (trigger = POST) => (await loadBoundActions(trigger as 'post-user-registration', world.database.db)).map((bound) => bound.actionName);
+
+  test('a binding is answered as on the wire: the Action\'s versions, not its draft, and our settings beside', async () => {
+    const { id, name, versionId } = await action();
+    const { status, body } = await bind(POST, [byId({ id }, { display_name: 'Shown' })]);
+    expect(status).toBe(200);
+    const supported_triggers = [{ id: POST, version: 'v2' }];
+    const version = { id: versionId, code: '', runtime: 'node22', number: 1, created_at: NANOS, updated_at: NANOS };
+    const expected = {
+      id: expect.any(String),
+      trigger_id: POST,
+      action: {
+        id,
+        name,
+        supported_triggers,
+        created_at: NANOS,
+        updated_at: NANOS,
+        current_version: { ...version, status: 'BUILT', build_time: NANOS },
+        deployed_version: { ...version, deployed: true, status: 'built', built_at: NANOS, dependencies: [], secrets: [], supported_triggers },
+        all_changes_deployed: false,
+      },
       created_at: NANOS,
       updated_at: NANOS,
-      current_version: { ...version, status: 'BUILT', build_time: NANOS },
-      deployed_version: { ...version, deployed: true, status: 'built', built_at: NANOS, dependencies: [], secrets: [], supported_triggers },
-      all_changes_deployed: false,
-    },
-    created_at: NANOS,
-    updated_at: NANOS,
-    display_name: 'Shown',
-    usher: { on_failure: 'continue' },
-  };
-  expect(body).toEqual({ bindings: [expected] });
-  expect((await api.call('GET', `/triggers/${POST}/bindings?page=0&per_page=50`)).body).toEqual({ bindings: [expected], total: 1, per_page: 50 });
-});
-
-test('the array replaces all bindings, its order is the order of execution, and [] unbinds all', async () => {
-  const [a, b, c] = [await action(), await action(), await action()];
-  await bind(POST, [byId(a), { ref: { type: 'action_name', value: b.name } }]);
-  expect(await namesBound()).toEqual([a.name, b.name]);
-  await bind(POST, [byId(c), byId(b), byId(a)]);
-  expect(await namesBound()).toEqual([c.name, b.name, a.name]);
-  await bind(POST, [byId(a)]);
-  expect(await namesBound()).toEqual([a.name]);
-  expect((await bind(POST, [])).body).toEqual({ bindings: [] });
-  expect((await api.call('GET', `/triggers/${POST}/bindings`)).body).toEqual({ bindings: [], per_page: 20 });
-});
-
-test('an Action that stays bound keeps its binding\'s id, creation time, name and settings', async () => {
-  const [a, b] = [await action(), await action()];
-  const { body: before } = await bind(POST, [byId(a, { display_name: 'First', usher: { on_failure: 'wait' } }), byId(b)]);
-  const { body: after } = await bind(POST, [byId(b), { ref: { type: 'binding_id', value: before.bindings[0].id } }]);
-  expect(after.bindings[1]).toMatchObject({ id: before.bindings[0].id, created_at: before.bindings[0].created_at, display_name: 'First', usher: { on_failure: 'wait' } });
-  expect(after.bindings[0].id).toBe(before.bindings[1].id);
-  await bind(POST, [byId(b)]);
-  const { body: again } = await bind(POST, [byId(b), byId(a)]);
-  expect(again.bindings[1].id).not.toBe(before.bindings[0].id);
-  expect(again.bindings[1]).toMatchObject({ display_name: a.name, usher: { on_failure: 'continue' } });
-});
-
-test('what is bound is given in order, with the deployed version and the settings of its binding', async () => {
-  const [first, second] = [await action(PRE), await action(PRE)];
-  const waiting = await action();
-  const { body } = await bind(PRE, [byId(second), byId(first, { usher: { on_error: 'allow' } })]);
-  await bind(POST, [byId(waiting, { usher: { on_failure: 'wait' } })]);
-  const { body: redeployed } = await api.call('POST', `/actions/${first.id}/deploy`);
-  expect(body.bindings.map((binding: { usher: unknown }) => binding.usher)).toEqual([{ on_error: 'deny' }, { on_error: 'allow' }]);
-  const common = { policy: DEFAULT_STEP_POLICY };
-  expect(await loadBoundActions(PRE, world.database.db)).toEqual([
-    { ...common, bindingId: body.bindings[0].id, actionId: second.id, actionName: second.name, versionId: second.versionId, versionNumber: 1, onError: 'deny' },
-    { ...common, bindingId: body.bindings[1].id, actionId: first.id, actionName: first.name, versionId: redeployed.id, versionNumber: 2, onError: 'allow' },
-  ]);
-  expect(await world.database.transaction((tx) => loadBoundActions(POST, tx))).toMatchObject([{ policy: { ...DEFAULT_STEP_POLICY, onFailure: 'wait' } }]);
-});
-
-describe('refused, and nothing is changed', () => {
-  let bound: Awaited<ReturnType<typeof action>>;
-  beforeEach(async () => {
-    bound = await action();
-    await bind(POST, [byId(bound)]);
+      display_name: 'Shown',
+      usher: { on_failure: 'continue' },
+    };
+    expect(body).toEqual({ bindings: [expected] });
+    expect((await api.call('GET', `/triggers/${POST}/bindings?page=0&per_page=50`)).body).toEqual({ bindings: [expected], total: 1, per_page: 50 });
   });
 
-  test('an Action that was never deployed', async () => {
-    const answer = await bind(POST, [byId(await action(POST, { deployed: false }))]);
-    expect(answer).toMatchObject(refused('Trying to create a binding for an action that has not been deployed yet'));
-    expect(await namesBound()).toEqual([bound.name]);
-  });
-
-  test('an Action of another trigger', async () => {
-    const other = await action(PRE);
-    expect(await bind(POST, [byId(other)])).toMatchObject(refused(`The action '${other.name}' is for the trigger ${PRE} and cannot be bound to ${POST}.`));
-    expect(await namesBound()).toEqual([bound.name]);
-  });
-
-  test('what does not exist', async () => {
-    for (const type of ['action_id', 'action_name']) expect(await bind(POST, [{ ref: { type, value: 'none' } }])).toMatchObject(refused("The action 'none' does not exist."));
-    expect(await bind(POST, [{ ref: { type: 'binding_id', value: 'none' } }])).toMatchObject(refused("The binding 'none' does not exist."));
-    expect(await namesBound()).toEqual([bound.name]);
-  });
-
-  test('an Action twice', async () => {
-    expect(await bind(POST, [byId(bound), byId(bound)])).toMatchObject(refused(`The action '${bound.name}' is bound more than once.`));
-  });
-
-  test('more than 20', async () => {
-    expect(await bind(POST, Array.from({ length: 21 }, () => byId(bound)))).toMatchObject(refused('At most 20 actions can be bound to a trigger.'));
-    expect(await namesBound()).toEqual([bound.name]);
-  });
-
-  test('a setting that does nothing for the trigger', async () => {
-    expect(await bind(POST, [byId(bound, { usher: { on_error: 'allow' } })])).toMatchObject(refused(`usher.on_error is a setting of ${PRE} and does nothing for ${POST}.`));
-    expect(await bind(PRE, [byId(bound, { usher: { on_failure: 'wait' } })])).toMatchObject(refused(`usher.on_failure is a setting of ${POST} and does nothing for ${PRE}.`));
-  });
-
-  test.each([
-    ['an unknown property', [{ ref: { type: 'action_id', value: 'x' }, extra: 1 }], "'Additional properties not allowed: extra' on property bindings[0]"],
-    ['no ref', [{}], "'Missing required property: ref' on property bindings[0]"],
-    ['an unknown kind of ref', [{ ref: { type: 'id', value: 'x' } }], "'No enum match for: id' on property bindings[0].ref.type"],
-    ['secrets of a binding', [{ ref: { type: 'action_id', value: 'x' }, secrets: [{ name: 'a', value: 'b' }] }], "'Array is too long (1), maximum 0' on property bindings[0].secrets"],
-  ])('%s', async (_what, bindings, text) => {
-    expect(await bind(POST, bindings)).toMatchObject(refused(`Payload validation error: ${text}.`));
-  });
-
-  test('a trigger that Auth0 does not have', async () => {
-    expect(await bind('pre-login', [])).toMatchObject({ status: 400, body: { errorCode: 'invalid_uri', message: "Path validation error: 'No enum match for: pre-login' on property triggerId." } });
-  });
-});
-
-describe('a bound Action', () => {
-  test('is deleted only with `force`, which unbinds it', async () => {
-    const [a, b] = [await action(), await action()];
-    await bind(POST, [byId(a), byId(b)]);
-    const conflict = { status: 409, body: { statusCode: 409, error: 'Conflict', message: 'Unable to delete an action bound to a trigger.' } };
-    expect(await api.call('DELETE', `/actions/${a.id}`)).toMatchObject(conflict);
-    expect(await api.call('DELETE', `/actions/${a.id}?force=false`)).toMatchObject(conflict);
+  test('the array replaces all bindings, its order is the order of execution, and [] unbinds all', async () => {
+    const [a, b, c] = [await action(), await action(), await action()];
+    await bind(POST, [byId(a), { ref: { type: 'action_name', value: b.name } }]);
     expect(await namesBound()).toEqual([a.name, b.name]);
-    expect(await api.call('DELETE', `/actions/${a.id}?force=true`)).toMatchObject({ status: 204, text: '' });
-    expect(await namesBound()).toEqual([b.name]);
-    expect((await api.call('GET', `/actions/${a.id}`)).status).toBe(404);
+    await bind(POST, [byId(c), byId(b), byId(a)]);
+    expect(await namesBound()).toEqual([c.name, b.name, a.name]);
+    await bind(POST, [byId(a)]);
+    expect(await namesBound()).toEqual([a.name]);
+    expect((await bind(POST, [])).body).toEqual({ bindings: [] });
+    expect((await api.call('GET', `/triggers/${POST}/bindings`)).body).toEqual({ bindings: [], per_page: 20 });
   });
 
-  test('keeps its versions for the steps that need them after its deletion, and loses them and its secrets when none does', async () => {
+  test('an Action that stays bound keeps its binding\'s id, creation time, name and settings', async () => {
+    const [a, b] = [await action(), await action()];
+    const { body: before } = await bind(POST, [byId(a, { display_name: 'First', usher: { on_failure: 'wait' } }), byId(b)]);
+    const { body: after } = await bind(POST, [byId(b), { ref: { type: 'binding_id', value: before.bindings[0].id } }]);
+    expect(after.bindings[1]).toMatchObject({ id: before.bindings[0].id, created_at: before.bindings[0].created_at, display_name: 'First', usher: { on_failure: 'wait' } });
+    expect(after.bindings[0].id).toBe(before.bindings[1].id);
+    await bind(POST, [byId(b)]);
+    const { body: again } = await bind(POST, [byId(b), byId(a)]);
+    expect(again.bindings[1].id).not.toBe(before.bindings[0].id);
+    expect(again.bindings[1]).toMatchObject({ display_name: a.name, usher: { on_failure: 'continue' } });
+  });
+
+  test('what is bound is given in order, with the deployed version and the settings of its binding', async () => {
+    const [first, second] = [await action(PRE), await action(PRE)];
+    const waiting = await action();
+    const { body } = await bind(PRE, [byId(second), byId(first, { usher: { on_error: 'allow' } })]);
+    await bind(POST, [byId(waiting, { usher: { on_failure: 'wait' } })]);
+    const { body: redeployed } = await api.call('POST', `/actions/${first.id}/deploy`);
+    expect(body.bindings.map((binding: { usher: unknown }) => binding.usher)).toEqual([{ on_error: 'deny' }, { on_error: 'allow' }]);
+    const common = { policy: DEFAULT_STEP_POLICY };
+    expect(await loadBoundActions(PRE, world.database.db)).toEqual([
+      { ...common, bindingId: body.bindings[0].id, actionId: second.id, actionName: second.name, versionId: second.versionId, versionNumber: 1, onError: 'deny' },
+      { ...common, bindingId: body.bindings[1].id, actionId: first.id, actionName: first.name, versionId: redeployed.id, versionNumber: 2, onError: 'allow' },
+    ]);
+    expect(await world.database.transaction((tx) => loadBoundActions(POST, tx))).toMatchObject([{ policy: { ...DEFAULT_STEP_POLICY, onFailure: 'wait' } }]);
+  });
+
+  describe('refused, and nothing is changed', () => {
+    let bound: Awaited<ReturnType<typeof action>>;
+    beforeEach(async () => {
+      bound = await action();
+      await bind(POST, [byId(bound)]);
+    });
+
+    test('an Action that was never deployed', async () => {
+      const answer = await bind(POST, [byId(await action(POST, { deployed: false }))]);
+      expect(answer).toMatchObject(refused('Trying to create a binding for an action that has not been deployed yet'));
+      expect(await namesBound()).toEqual([bound.name]);
+    });
+
+    test('an Action of another trigger', async () => {
+      const other = await action(PRE);
+      expect(await bind(POST, [byId(other)])).toMatchObject(refused(`The action '${other.name}' is for the trigger ${PRE} and cannot be bound to ${POST}.`));
+      expect(await namesBound()).toEqual([bound.name]);
+    });
+
+    test('what does not exist', async () => {
+      for (const type of ['action_id', 'action_name']) expect(await bind(POST, [{ ref: { type, value: 'none' } }])).toMatchObject(refused("The action 'none' does not exist."));
+      expect(await bind(POST, [{ ref: { type: 'binding_id', value: 'none' } }])).toMatchObject(refused("The binding 'none' does not exist."));
+      expect(await namesBound()).toEqual([bound.name]);
+    });
+
+    test('an Action twice', async () => {
+      expect(await bind(POST, [byId(bound), byId(bound)])).toMatchObject(refused(`The action '${bound.name}' is bound more than once.`));
+    });
+
+    test('more than 20', async () => {
+      expect(await bind(POST, Array.from({ length: 21 }, () => byId(bound)))).toMatchObject(refused('At most 20 actions can be bound to a trigger.'));
+      expect(await namesBound()).toEqual([bound.name]);
+    });
+
+    test('a setting that does nothing for the trigger', async () => {
+      expect(await bind(POST, [byId(bound, { usher: { on_error: 'allow' } })])).toMatchObject(refused(`usher.on_error is a setting of ${PRE} and does nothing for ${POST}.`));
+      expect(await bind(PRE, [byId(bound, { usher: { on_failure: 'wait' } })])).toMatchObject(refused(`usher.on_failure is a setting of ${POST} and does nothing for ${PRE}.`));
+    });
+
+    test.each([
+      ['an unknown property', [{ ref: { type: 'action_id', value: 'x' }, extra: 1 }], "'Additional properties not allowed: extra' on property bindings[0]"],
+      ['no ref', [{}], "'Missing required property: ref' on property bindings[0]"],
+      ['an unknown kind of ref', [{ ref: { type: 'id', value: 'x' } }], "'No enum match for: id' on property bindings[0].ref.type"],
+      ['secrets of a binding', [{ ref: { type: 'action_id', value: 'x' }, secrets: [{ name: 'a', value: 'b' }] }], "'Array is too long (1), maximum 0' on property bindings[0].secrets"],
+    ])('%s', async (_what, bindings, text) => {
+      expect(await bind(POST, bindings)).toMatchObject(refused(`Payload validation error: ${text}.`));
+    });
+
+    test('a trigger that Auth0 does not have', async () => {
+      expect(await bind('pre-login', [])).toMatchObject({ status: 400, body: { errorCode: 'invalid_uri', message: "Path validation error: 'No enum match for: pre-login' on property triggerId." } });
+    });
+  });
+
+  describe('a bound Action', () => {
+    test('is deleted only with `force`, which unbinds it', async () => {
+      const [a, b] = [await action(), await action()];
+      await bind(POST, [byId(a), byId(b)]);
+      const conflict = { status: 409, body: { statusCode: 409, error: 'Conflict', message: 'Unable to delete an action bound to a trigger.' } };
+      expect(await api.call('DELETE', `/actions/${a.id}`)).toMatchObject(conflict);
+      expect(await api.call('DELETE', `/actions/${a.id}?force=false`)).toMatchObject(conflict);
+      expect(await namesBound()).toEqual([a.name, b.name]);
+      expect(await api.call('DELETE', `/actions/${a.id}?force=true`)).toMatchObject({ status: 204, text: '' });
+      expect(await namesBound()).toEqual([b.name]);
+      expect((await api.call('GET', `/actions/${a.id}`)).status).toBe(404);
+    });
+
+    test('keeps its versions for the steps that need them after its deletion, and loses them and its secrets when none does', async () => {
+      const { db } = world.database;
+      const { id, versionId } = await action();
+      await api.call('DELETE', `/actions/${id}`);
+      const { key_id: keyId } = await db.selectFrom('action_version').select('key_id').where('id', '=', versionId).executeTakeFirstOrThrow();
+      const left = async () => [
+        (await db.selectFrom('action_version').select('id').where('id', '=', versionId).execute()).length,
+        (await db.selectFrom('data_key').select('id').where('id', '=', keyId).execute()).length,
+      ];
+      // A registration that committed a moment later may still have taken it up.
+      await removeUnused(world.database);
+      expect(await left()).toEqual([1, 1]);
+
+      const later = Date.now() + 2 * 60 * 60 * 1000;
+      await stepFor(world, versionId);
+      await removeUnused(world.database, later);
+      expect(await left()).toEqual([1, 1]);
+      expect((await world.newVersionCache().load(versionId)).runnable.id).toBe(versionId);
+
+      await db.deleteFrom('step').where('version_id', '=', versionId).execute();
+      await removeUnused(world.database, later);
+      expect(await left()).toEqual([0, 0]);
+    });
+  });
+
+  test('an archive of dependencies goes when nothing was built with it any more', async () => {
     const { db } = world.database;
-    const { id, versionId } = await action();
-    await api.call('DELETE', `/actions/${id}`);
-    const { key_id: keyId } = await db.selectFrom('action_version').select('key_id').where('id', '=', versionId).executeTakeFirstOrThrow();
-    const left = async () => [
-      (await db.selectFrom('action_version').select('id').where('id', '=', versionId).execute()).length,
-      (await db.selectFrom('data_key').select('id').where('id', '=', keyId).execute()).length,
-    ];
-    // A registration that committed a moment later may still have taken it up.
+    const { id } = await action();
+    await db.insertInto('dependency_archive').values([
+      { key: 'used', lockfile: '{}', archive: new Uint8Array([1]), created_at: 0 },
+      { key: 'unused', lockfile: '{}', archive: new Uint8Array([1]), created_at: 0 },
+      { key: 'young', lockfile: '{}', archive: new Uint8Array([1]), created_at: Date.now() },
+    ]).execute();
+    await db.updateTable('action').set({ archive_key: 'used' }).where('id', '=', id).execute();
     await removeUnused(world.database);
-    expect(await left()).toEqual([1, 1]);
-
-    const later = Date.now() + 2 * 60 * 60 * 1000;
-    await stepFor(versionId);
-    await removeUnused(world.database, later);
-    expect(await left()).toEqual([1, 1]);
-    expect((await world.newVersionCache().load(versionId)).runnable.id).toBe(versionId);
-
-    await db.deleteFrom('step').where('version_id', '=', versionId).execute();
-    await removeUnused(world.database, later);
-    expect(await left()).toEqual([0, 0]);
+    const left = await db.selectFrom('dependency_archive').select('key').orderBy('key').execute();
+    expect(left.map(({ key }) => key)).toEqual(['used', 'young']);
   });
 });
-
-test('an archive of dependencies goes when nothing was built with it any more', async () => {
-  const { db } = world.database;
-  const { id } = await action();
-  await db.insertInto('dependency_archive').values([
-    { key: 'used', lockfile: '{}', archive: new Uint8Array([1]), created_at: 0 },
-    { key: 'unused', lockfile: '{}', archive: new Uint8Array([1]), created_at: 0 },
-    { key: 'young', lockfile: '{}', archive: new Uint8Array([1]), created_at: Date.now() },
-  ]).execute();
-  await db.updateTable('action').set({ archive_key: 'used' }).where('id', '=', id).execute();
-  await removeUnused(world.database);
-  const left = await db.selectFrom('dependency_archive').select('key').orderBy('key').execute();
-  expect(left.map(({ key }) => key)).toEqual(['used', 'young']);
-});
-
-/** A step of some registration that is pinned to the version. */
-async function stepFor(versionId: string): Promise<void> {
-  const { db } = world.database;
-  const id = versionId;
-  await db.insertInto('registration').values({
-    id, source: 'test', user_id: 'auth0|1', connection_id: 'con_1', connection_name: 'test', client_id: null, event_sealed: '', key_id: '', state: 'open',
-    outcome: null, due_at: null, due_seq: 0, claimed_until: null, dispatch_failures: 0, dispatch_error: null, check_at: null, created_at: 0, closed_at: null,
-  }).execute();
-  await db.insertInto('step').values({
-    id, registration_id: id, position: 0, action_id: '', action_name: '', binding_id: '', version_id: versionId, version_number: 1, policy: '{}', run: 1,
-    state: 'pending', phase: 'quick', counted: 0, last_attempt: 0, phase_started_at: null, next_at: null, ended_at: null,
-  }).execute();
-}

@@ -16,27 +16,27 @@ afterAll(async () => {
 
 const get = async (path: string) => await send(`${app.url}/api/v2/${path}`, { headers });
 
+async function registration(email: string): Promise<string> {
+  const code = 'exports.onExecutePostUserRegistration = async () => {};';
+  await app.bind('post-user-registration', [{ name: 'First', code }, { name: 'Second', code }]);
+  const before = app.wakeUps();
+  await signUp(app, { email });
+  expect(app.wakeUps()).toBe(before + 1);
+  const log = await newestLog(app, 'ss');
+  expect(log.user_name).toBe(email);
+  return log.details.actions.executions[0];
+}
+
+const report = { endedAt: Date.now(), retryAfterMs: 0, logs: [], logsTruncated: false, calls: [], cacheChanges: [] };
+
+async function attempt(registrationId: string, stepId: string, end: Partial<AttemptEnd> & Pick<AttemptEnd, 'outcome'>): Promise<string> {
+  const claim = await app.ledger.claimStep({ registrationId, stepId, phase: 'quick', workerId: 'w', leaseMs: 30_000 });
+  if (claim.claim !== 'claimed') throw new Error(`not claimed: ${claim.claim}`);
+  await app.ledger.settleAttempt({ ...report, ...end, attemptId: claim.step.attempt.id });
+  return claim.step.attempt.id;
+}
+
 describe('the execution of post-user-registration', () => {
-  async function registration(email: string): Promise<string> {
-    const code = 'exports.onExecutePostUserRegistration = async () => {};';
-    await app.bind('post-user-registration', [{ name: 'First', code }, { name: 'Second', code }]);
-    const before = app.wakeUps();
-    await signUp(app, { email });
-    expect(app.wakeUps()).toBe(before + 1);
-    const log = await newestLog(app, 'ss');
-    expect(log.user_name).toBe(email);
-    return log.details.actions.executions[0];
-  }
-
-  const report = { endedAt: Date.now(), retryAfterMs: 0, logs: [], logsTruncated: false, calls: [], cacheChanges: [] };
-
-  async function attempt(registrationId: string, stepId: string, end: Partial<AttemptEnd> & Pick<AttemptEnd, 'outcome'>): Promise<string> {
-    const claim = await app.ledger.claimStep({ registrationId, stepId, phase: 'quick', workerId: 'w', leaseMs: 30_000 });
-    if (claim.claim !== 'claimed') throw new Error(`not claimed: ${claim.claim}`);
-    await app.ledger.settleAttempt({ ...report, ...end, attemptId: claim.step.attempt.id });
-    return claim.step.attempt.id;
-  }
-
   it('is pending until its Actions have ended, and shows each attempt with its error, calls and logs', async () => {
     const id = await registration('pending@example.com');
     const steps = await app.ledger.loadOpenSteps(id);

@@ -14,6 +14,9 @@ import { describeEachStore } from '../helpers/each-store.ts';
 
 const TRIGGER = 'pre-user-registration';
 
+const set = (key: string, expiresAt: number): CacheChange => ({ kind: 'set', key, record: { value: `v-${key}`, expires_at: expiresAt } });
+const described = (items: { [name: string]: unknown }[]) => items.map((item) => item['description']);
+
 describeEachStore('what the API keeps of an installation', (fresh) => {
   async function open(): Promise<{ database: Database; keyring: Keyring; reopen: () => Database }> {
     const store = await fresh();
@@ -84,7 +87,6 @@ describeEachStore('what the API keeps of an installation', (fresh) => {
   it('keeps the values of api.cache until they expire, and of too many those that live longest', async () => {
     const { database, keyring } = await open();
     const now = Date.now();
-    const set = (key: string, expiresAt: number): CacheChange => ({ kind: 'set', key, record: { value: `v-${key}`, expires_at: expiresAt } });
     const write = async (...changes: CacheChange[]) => await database.transaction((tx) => writeCache(tx, keyring, TRIGGER, changes, now));
 
     await write(set('a', now + 1000), set('b', now + 2000), { kind: 'delete', key: 'a' }, set('b', now + 3000));
@@ -104,7 +106,6 @@ describeEachStore('what the API keeps of an installation', (fresh) => {
     const { database, keyring } = await open();
     for (let i = 0; i < 5; i++) await writeLog(database.db, keyring, { type: 'fs', date: Date.now(), clientId: 'c', item: { description: `entry ${i}` } });
     const logs = createLogStore({ db: database.db, keyring });
-    const described = (items: { [name: string]: unknown }[]) => items.map((item) => item['description']);
     expect(described(await logs.page({ limit: 2, offset: 1, order: 'desc' }))).toEqual(['entry 3', 'entry 2']);
     const [first] = await logs.after(null, 1);
     expect(described(await logs.after(first?.log_id ?? '', 100))).toEqual(['entry 1', 'entry 2', 'entry 3', 'entry 4']);

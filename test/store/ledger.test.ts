@@ -3,6 +3,7 @@ import type { ActionError, LogLine } from '../../src/domain/invocation.ts';
 import { LIMITS } from '../../src/domain/limits.ts';
 import { DEFAULT_STEP_POLICY, type StepPolicy } from '../../src/domain/policy.ts';
 import type { AttemptEnd, ClaimedStep } from '../../src/store/ledger.ts';
+import { createLogStore } from '../../src/store/logs.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
 import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
 
@@ -262,6 +263,20 @@ describeEachStore('ledger', (fresh) => {
     expect(await usher.ledger.closeRegistration(registrationId)).toEqual({ closed: true, result: { outcome: 'failed', steps: ['Notify Slack v3: failed'] } });
   });
 
+  test('the tenant log names an Action once when it is parked and once when it has failed for good', async () => {
+    const usher = await store();
+    const { registrationId, claimed } = await registered(usher, [
+      { name: 'Notify Slack', policy: { long: { attempts: 1, firstDelayMs: MINUTE, factor: 1, maxDelayMs: MINUTE } } },
+    ]);
+    await park(usher, claimed, 0);
+    await letTimePass(usher, MINUTE);
+    await usher.ledger.settleAttempt(failureOf(await claimed(0, { phase: 'long' })));
+
+    const entries = await createLogStore({ db: usher.database.db, keyring: usher.keyring }).page({ limit: 10, offset: 0, order: 'asc' });
+    const failed = { type: 'actions_execution_failed', details: { execution_id: registrationId, action_name: 'Notify Slack', error_class: 'action_error', action_error: { message: 'no luck' } } };
+    expect(entries).toMatchObject([{ type: 'ss' }, failed, failed]);
+  });
+
   test('a failure that no retry can mend ends the step at once', async () => {
     const usher = await store();
     const { claimed } = await registered(usher, [{ name: 'Notify Slack' }]);
@@ -289,6 +304,19 @@ describeEachStore('ledger', (fresh) => {
       closed: true,
       result: { outcome: 'failed', steps: ['Free v3: failed', 'Gate v3: failed', 'After v3: blocked'] },
     });
+  });
+
+  test('a step that is run again after its success has a new idempotency key, and what is left of the run before does not touch it', async () => {
+    const usher = await store();
+    const { registrationId, steps, claimed } = await registered(usher, [{ name: 'Notify Slack' }]);
+    const lost = await claimed(0);
+    await letTimePass(usher, LEASE_MS + 1);
+    await usher.ledger.settleAttempt(endOf(await claimed(0)));
+    await usher.database.db.updateTable('step').set({ state: 'pending', run: 2, ended_at: null }).execute();
+
+    expect(await usher.ledger.settleAttempt(endOf(lost))).toEqual({ state: 'retry', delayMs: 0 });
+
+    expect((await claimed(0)).attempt).toMatchObject({ number: 3, run: 2, idempotencyKey: `${registrationId}.${steps[0]}.2` });
   });
 
   test('what we stopped ourselves counts neither as a try nor as an end', async () => {

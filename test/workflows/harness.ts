@@ -138,7 +138,7 @@ export async function createHarness(): Promise<Harness> {
   const running = Promise.all(workers.map((worker) => worker.run()));
 
   async function start(registrationId: string): Promise<WorkflowHandle<typeof userRegistration>> {
-    return await env.client.workflow.signalWithStart<typeof userRegistration, []>(WORKFLOW_TYPE, {
+    return await env.client.workflow.signalWithStart<typeof userRegistration>(WORKFLOW_TYPE, {
       workflowId: workflowIdOf(registrationId),
       taskQueue: REGISTRATION_TASK_QUEUE,
       workflowIdConflictPolicy: 'USE_EXISTING',

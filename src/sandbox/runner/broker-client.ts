@@ -85,8 +85,8 @@ function read(reply: BrokerReply, carrier: Socket | undefined): Reply {
   if (reply.type === 'refused') return { error: toError(reply.error), carrier: undefined, addresses: [] };
   if (reply.type === 'resolved') return { error: undefined, carrier: undefined, addresses: reply.addresses };
   if (carrier !== undefined) return { error: undefined, carrier, addresses: [{ address: reply.address, family: reply.family }] };
-  const message = 'connect EMFILE: the Action holds too many connections open';
-  return { error: toError({ code: 'EMFILE', syscall: 'connect', message }), carrier, addresses: [] };
+  const message = 'read ECONNRESET: the connection was closed as soon as it was made';
+  return { error: toError({ code: 'ECONNRESET', syscall: 'read', message }), carrier, addresses: [] };
 }
 
 function toError({ message, ...fields }: BrokerError): Error {

@@ -36,6 +36,9 @@ interface ConnectOptions {
   lookup?: Lookup;
 }
 
+/** Stays below the number of open files that the kernel allows the process, which would lose sockets on the way. */
+const MAX_OPEN = 256;
+
 const TLS_MIRRORED = ['remoteAddress', 'remotePort', 'remoteFamily', 'localAddress', 'localPort'] as const;
 
 /**
@@ -47,13 +50,14 @@ const TLS_MIRRORED = ['remoteAddress', 'remotePort', 'remoteFamily', 'localAddre
  */
 export function routeConnections(broker: BrokerClient): void {
   const pendings = new WeakMap<net.Socket, Pending>();
+  let open = 0;
   const ref = methodOf('ref');
   const unref = methodOf('unref');
 
-  net.Socket.prototype.connect = function connect(this: net.Socket, ...args: unknown[]): net.Socket {
+  net.Socket.prototype.connect = function (this: net.Socket, ...args: unknown[]): net.Socket {
     const [options, callback] = normalize(args);
     if (callback !== null) this.once('connect', callback);
-    open(this, options);
+    connect(this, options);
     return this;
   };
   // A socket without a handle would otherwise wait with both until it is connected.
@@ -66,11 +70,11 @@ export function routeConnections(broker: BrokerClient): void {
     return pendings.has(this) ? this : unref(this);
   };
 
-  function open(socket: net.Socket, options: ConnectOptions): void {
+  function connect(socket: net.Socket, options: ConnectOptions): void {
     const internals = socket as unknown as SocketInternals;
     if (socket.destroyed) internals._undestroy();
     internals.connecting = true;
-    const refusal = refusalOf(socket, options);
+    const refusal = refusalOf(socket, options, open);
     if (refusal !== undefined) {
       process.nextTick(() => socket.destroy(refusal));
       return;
@@ -79,6 +83,12 @@ export function routeConnections(broker: BrokerClient): void {
     const port = portOf(options);
     internals._host = host;
     internals._unrefTimer();
+    open++;
+    socket.once('close', () => {
+      open--;
+      pendings.get(socket)?.abandon();
+      pendings.delete(socket);
+    });
     const scope = new AsyncResource('USHERCONNECT');
     const ask = (addresses?: string[]): void => {
       const to = { host, port, family: familyOf(options.family), ...(addresses === undefined ? {} : { addresses }) };
@@ -95,10 +105,6 @@ export function routeConnections(broker: BrokerClient): void {
         });
       });
       pendings.set(socket, pending);
-      socket.once('close', () => {
-        pendings.get(socket)?.abandon();
-        pendings.delete(socket);
-      });
     };
     if (options.lookup === undefined || options.lookup === (dns.lookup as unknown) || net.isIP(host) !== 0) ask();
     else askOwnLookup(socket, host, options, options.lookup, ask);
@@ -109,7 +115,7 @@ export function routeConnections(broker: BrokerClient): void {
     const [options, callback] = normalizeTls(args);
     if (options.socket !== undefined && options.socket !== null) return connectTls(options, callback);
     const transport = new net.Socket();
-    open(transport, options as ConnectOptions);
+    connect(transport, options as ConnectOptions);
     const socket = connectTls({ ...options, socket: transport }, callback);
     if (options.timeout !== undefined && options.timeout !== 0) socket.setTimeout(options.timeout);
     mirror(socket, transport);
@@ -130,7 +136,8 @@ function mirror(socket: tls.TLSSocket, transport: net.Socket): void {
   socket.unref = () => (transport.unref(), socket);
 }
 
-function refusalOf(socket: net.Socket, options: ConnectOptions): Error | undefined {
+function refusalOf(socket: net.Socket, options: ConnectOptions, open: number): Error | undefined {
+  if (open >= MAX_OPEN) return refused(`The Action holds ${MAX_OPEN} connections open and may not open more: reuse or close them.`);
   if (options.path !== undefined && options.path !== null && options.path !== '') {
     return refused(`Connecting to the Unix socket ${options.path} is refused: an Action can only connect to hosts.`);
   }
