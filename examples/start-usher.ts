@@ -69,7 +69,7 @@ export async function startUsher(options: { env?: Record<string, string>; dataDi
     };
   } catch (error) {
     await stop();
-    throw new Error(`Usher did not start (${(error as Error).message}). It printed:\n${printed}`);
+    throw new Error(`Usher did not start (${(error as Error).message}). It printed:\n${printed}`, { cause: error });
   }
 }
 

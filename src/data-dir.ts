@@ -51,7 +51,7 @@ export async function prepareDataDir(dataDir: string): Promise<DataPaths> {
     await writeFile(probe, 'x');
     await rm(probe);
   } catch (error) {
-    throw new StartError(`${whyNotWritable(dataDir, error)}`, { cause: error });
+    throw new StartError(whyNotWritable(dataDir, error), { cause: error });
   }
   return dataPaths(dataDir);
 }

@@ -27,14 +27,21 @@ export interface DependencyCache {
  */
 export function createDependencyCache({ database, dataDir }: { database: Database; dataDir: string }): DependencyCache {
   const root = join(dataDir, 'cache', 'dependencies');
-  const folders = new Map<string, Promise<string | null>>();
+  /** Keys whose trees were compared in this process's life. */
+  const compared = new Set<string>();
+  const underWay = new Map<string, Promise<string | null>>();
 
   async function prepare(key: string): Promise<string | null> {
     const folder = join(root, key);
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      if (await isWhole(folder)) return folder;
+      const state = await stateOf(folder);
+      if (state === 'whole') {
+        compared.add(key);
+        return folder;
+      }
       const row = await database.db.selectFrom('dependency_archive').select('archive').where('key', '=', key).executeTakeFirst();
       if (row === undefined) return null;
+      if (state === 'damaged') await moveAway(root, folder);
       await unpack(row.archive, root, folder);
     }
     throw new Error(`The dependencies in ${folder} do not stay as they were unpacked: is something else writing there?`);
@@ -42,19 +49,15 @@ export function createDependencyCache({ database, dataDir }: { database: Databas
 
   return {
     async folderOf(key) {
-      let folder = folders.get(key);
-      if (folder === undefined) {
-        folder = prepare(key);
-        folders.set(key, folder);
+      const folder = join(root, key);
+      // Looked at each time: a cache can be emptied while we run.
+      if (compared.has(key) && (await exists(join(folder, DIGEST)))) return folder;
+      let found = underWay.get(key);
+      if (found === undefined) {
+        found = prepare(key).finally(() => underWay.delete(key));
+        underWay.set(key, found);
       }
-      try {
-        const found = await folder;
-        if (found === null) folders.delete(key);
-        return found;
-      } catch (error) {
-        folders.delete(key);
-        throw error;
-      }
+      return await found;
     },
   };
 }
@@ -64,6 +67,7 @@ const HALF = '.half-';
 /** No unpacking takes this long. */
 const LEFTOVER_MS = 10 * 60 * 1000;
 
+/** When another process is faster, its tree stays: the caller looks again. */
 async function unpack(archive: Uint8Array, root: string, folder: string): Promise<void> {
   await mkdir(root, { recursive: true });
   await chmod(join(root, '..'), 0o755);
@@ -74,10 +78,17 @@ async function unpack(archive: Uint8Array, root: string, folder: string): Promis
     await pipeline(Readable.from([archive]), extract({ cwd: half, strict: true, preserveOwner: false }));
     await writeFile(join(half, DIGEST), await digestOf(half));
     await openToAll(half);
-    await replace(half, folder);
+    await rename(half, folder).catch(unless('ENOTEMPTY', 'EEXIST'));
   } finally {
     await rm(half, { recursive: true, force: true });
   }
+}
+
+/** Takes a damaged tree out of the way, in one move. */
+async function moveAway(root: string, folder: string): Promise<void> {
+  const damaged = await mkdtemp(join(root, HALF));
+  await rename(folder, damaged).catch(unless('ENOENT'));
+  await rm(damaged, { recursive: true, force: true });
 }
 
 /** What processes left that were killed while they unpacked. */
@@ -98,21 +109,18 @@ async function openToAll(folder: string): Promise<void> {
   }
 }
 
-/** Puts `half` where `folder` is. When another process is faster, its tree stays: the caller looks again. */
-async function replace(half: string, folder: string): Promise<void> {
-  const damaged = `${half}-damaged`;
-  await rename(folder, damaged).catch(unless('ENOENT'));
-  await rename(half, folder).catch(unless('ENOTEMPTY', 'EEXIST'));
-  await rm(damaged, { recursive: true, force: true });
+async function stateOf(folder: string): Promise<'whole' | 'damaged' | 'absent'> {
+  if (!(await exists(folder))) return 'absent';
+  try {
+    return (await readFile(join(folder, DIGEST), 'utf8')) === (await digestOf(folder)) ? 'whole' : 'damaged';
+  } catch (error) {
+    unless('ENOENT')(error as NodeJS.ErrnoException);
+    return 'damaged';
+  }
 }
 
-async function isWhole(folder: string): Promise<boolean> {
-  try {
-    return (await readFile(join(folder, DIGEST), 'utf8')) === (await digestOf(folder));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(unless('ENOENT'))) !== undefined;
 }
 
 /** SHA-256 over the names and contents of all files below `node_modules`. */
@@ -127,6 +135,7 @@ async function digestOf(folder: string): Promise<string> {
   return hash.digest('hex');
 }
 
+/** Handles the errors that are expected, by their codes; throws the others on. */
 function unless(...codes: string[]): (error: NodeJS.ErrnoException) => undefined {
   return (error) => {
     if (!codes.includes(error.code ?? '')) throw error;

@@ -122,12 +122,12 @@ export function createClaimLedger({ database, keyring }: { database: Database; k
           leased_until: attempt.leasedUntil,
           counted: 0,
         }).execute();
-        const begun = { last_attempt: attempt.number, phase_started_at: step.phase_started_at ?? now, next_at: null };
-        await tx.updateTable('step').set(begun).where('id', '=', stepId).execute();
-
+        await tx.updateTable('step')
+          .set({ last_attempt: attempt.number, phase_started_at: step.phase_started_at ?? now, next_at: null })
+          .where('id', '=', stepId)
+          .execute();
         const policy = policyOf(step);
-        const running = steps.map((each) => (each === step ? { ...step, ...begun, next_at: now + policy.timeoutMs } : each));
-        await postponeCheck(tx, registrationId, running, now);
+        await postponeCheck(tx, registrationId, now, policy.timeoutMs);
         return {
           claim: 'claimed',
           step: {

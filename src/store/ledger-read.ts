@@ -5,7 +5,7 @@ import type { OpenStep } from '../../workflows/messages.ts';
 import { readCache } from './cache.ts';
 import { type Database, storeNow } from './database.ts';
 import type { Keyring } from './keyring.ts';
-import { idempotencyKeyOf, labelOf, policyOf, sealedAs } from './ledger-rows.ts';
+import { idempotencyKeyOf, labelOf, policyOf, readSteps, sealedAs } from './ledger-rows.ts';
 import type { AttemptLogs } from './ledger-settle.ts';
 import type { AttemptOutcome, RegistrationOutcome, RegistrationState, Row, StepState } from './schema.ts';
 
@@ -125,7 +125,7 @@ export function createReadLedger({ database, keyring }: { database: Database; ke
     async readRegistration(registrationId) {
       const row = await db.selectFrom('registration').selectAll().where('id', '=', registrationId).executeTakeFirst();
       if (row === undefined) return null;
-      const steps = await db.selectFrom('step').selectAll().where('registration_id', '=', registrationId).orderBy('position').execute();
+      const steps = await readSteps(db, registrationId);
       const attempts = steps.length === 0
         ? []
         : await db.selectFrom('attempt').selectAll().where('step_id', 'in', steps.map((step) => step.id)).orderBy('number').execute();

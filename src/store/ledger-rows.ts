@@ -40,8 +40,12 @@ export interface LockedRegistration {
 export async function lockRegistration(database: Database, tx: Queryable, registrationId: string): Promise<LockedRegistration> {
   const row = await tx.selectFrom('registration').selectAll().where('id', '=', registrationId).forUpdate().executeTakeFirst();
   if (row === undefined) throw new UnknownIdError('registration', registrationId);
-  const steps = await tx.selectFrom('step').selectAll().where('registration_id', '=', registrationId).orderBy('position').execute();
-  return { row, steps, now: await storeNow(database, tx) };
+  return { row, steps: await readSteps(tx, registrationId), now: await storeNow(database, tx) };
+}
+
+/** All steps of a registration, in binding order. */
+export async function readSteps(db: Queryable, registrationId: string): Promise<Row<'step'>[]> {
+  return await db.selectFrom('step').selectAll().where('registration_id', '=', registrationId).orderBy('position').execute();
 }
 
 /** True for a step that still has attempts before it. */
@@ -62,10 +66,15 @@ export function idempotencyKeyOf(registrationId: string, stepId: string, run: nu
 /** Silence beyond the next due attempt after which the sweep asks Temporal. */
 const CHECK_AFTER_MS = 2 * 60_000;
 
-/** Moves the sweep's question about an open registration to two minutes after its next sign of life is due. */
-export async function postponeCheck(tx: Queryable, registrationId: string, steps: Row<'step'>[], now: number): Promise<void> {
+/**
+ * Moves the sweep's question about an open registration to two minutes after its next sign of life is due.
+ *
+ * @param quietMs for how long there may be none though something is due: an attempt is running.
+ */
+export async function postponeCheck(tx: Queryable, registrationId: string, now: number, quietMs = 0): Promise<void> {
+  const steps = await readSteps(tx, registrationId);
   await tx.updateTable('registration')
-    .set({ check_at: Math.max(now, nextDue(steps)) + CHECK_AFTER_MS })
+    .set({ check_at: Math.max(now + quietMs, nextDue(steps)) + CHECK_AFTER_MS })
     .where('id', '=', registrationId)
     .where('state', '=', 'open')
     .execute();

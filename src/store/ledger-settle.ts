@@ -67,10 +67,9 @@ export function createSettleLedger({ database, keyring }: { database: Database; 
       await writeCache(tx, keyring, 'post-user-registration', end.cacheChanges, now);
       const settled = change === null ? step : { ...step, ...change };
       if (change !== null) await tx.updateTable('step').set(change).where('id', '=', step.id).execute();
-      let after = steps.map((each) => (each === step ? settled : each));
       if (change?.state === 'failed' || change?.state === 'parked') await logFailure(tx, registration, settled, end.error ?? null, now);
-      if (change?.state === 'failed' && policyOf(step).onFailure === 'wait') after = await blockAfter(tx, step, after);
-      await postponeCheck(tx, registrationId, after, now);
+      if (change?.state === 'failed' && policyOf(step).onFailure === 'wait') await blockAfter(tx, step);
+      await postponeCheck(tx, registrationId, now);
       return stateAfter(settled, attempt, now);
     });
   }
@@ -209,15 +208,13 @@ function changeBy(step: StepRow, attempt: AttemptRow, end: AttemptEnd, now: numb
 }
 
 /** The steps after one that failed for good wait for a redrive of it. */
-async function blockAfter(tx: Queryable, failed: StepRow, steps: StepRow[]): Promise<StepRow[]> {
-  const blocked = { state: 'blocked', next_at: null } as const;
+async function blockAfter(tx: Queryable, failed: StepRow): Promise<void> {
   await tx.updateTable('step')
-    .set(blocked)
+    .set({ state: 'blocked', next_at: null })
     .where('registration_id', '=', failed.registration_id)
     .where('position', '>', failed.position)
     .where('state', 'in', ['pending', 'parked'])
     .execute();
-  return steps.map((each) => (each.position > failed.position && isOpen(each.state) ? { ...each, ...blocked } : each));
 }
 
 /** What the step's record says to the one who ran `attempt`. */

@@ -33,7 +33,6 @@ export function acquireLock(path: string): Lock {
   const file = new DatabaseSync(path, { timeout: 0 });
   const pidPath = `${path}.pid`;
   try {
-    file.exec('pragma locking_mode = exclusive');
     file.exec('begin exclusive');
   } catch (error) {
     file.close();

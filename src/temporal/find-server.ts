@@ -3,7 +3,7 @@ import { delimiter, join, resolve } from 'node:path';
 import { type ProgressOutput, withProgress } from '../progress.ts';
 import { CLI_VERSION, GO_INSTALL, goInstall } from './go-install.ts';
 import { cacheProgram, programVersion } from './program-cache.ts';
-import { downloadWithSdk } from './sdk-download.ts';
+import { downloadWithSdk, SDK_VERSION } from './sdk-download.ts';
 
 /** Where Temporal is: a server that runs elsewhere, or a program with which to run a development server here. */
 export type TemporalServer =
@@ -65,7 +65,7 @@ export async function findServer({ address, env, cacheDir, output, signal }: Fin
     return { kind: 'program', program: installed, source: 'path' };
   }
 
-  const downloaded = join(cacheDir, 'temporal-cli-download', 'temporal');
+  const downloaded = join(cacheDir, `temporal-cli-sdk-${SDK_VERSION}`, 'temporal');
   const built = join(cacheDir, `temporal-cli-${CLI_VERSION}`, 'temporal');
   for (const [program, source] of [[downloaded, 'download'], [built, 'build']] as const) {
     if ((await isExecutable(program)) && (await works(`the cached ${source}`, () => programVersion(program)))) {

@@ -1,13 +1,12 @@
 // Run as a program by sdk-download.ts: downloads with the SDK's core, starts what came as a trial, and ends.
 import { Runtime } from '@temporalio/worker';
-import { createRequire } from 'node:module';
+import { SDK_VERSION } from './sdk-download.ts';
 
 type ServerConfig = Parameters<Runtime['createEphemeralServer']>[0];
 
 const [program, folder] = process.argv.slice(2);
-const { version } = createRequire(import.meta.url)('@temporalio/worker/package.json') as { version: string };
-// The version that this SDK release was tested with. The time to live does not matter: the file is moved at once.
-const exe = { type: 'cached-download', downloadDir: folder ?? '.', version: 'default', ttl: 86_400_000, sdkName: 'sdk-typescript', sdkVersion: version } as const;
+// The time to live does not matter: the file is moved at once.
+const exe = { type: 'cached-download', downloadDir: folder ?? '.', version: 'default', ttl: 86_400_000, sdkName: 'sdk-typescript', sdkVersion: SDK_VERSION } as const;
 const config: ServerConfig =
   program === 'time-skipping'
     ? { type: 'time-skipping', exe, port: null, extraArgs: [] }

@@ -1,10 +1,14 @@
 import { readdir, stat } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runToEnd } from './fetch-child.ts';
 
 /** What the SDK can download: the command line with the development server, or the time-skipping test server. */
 export type SdkProgram = 'dev-server' | 'time-skipping';
+
+/** Each SDK release downloads the servers that it was tested with. */
+export const SDK_VERSION = (createRequire(import.meta.url)('@temporalio/worker/package.json') as { version: string }).version;
 
 const LOOK_EVERY_MS = 1000;
 

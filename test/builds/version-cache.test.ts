@@ -78,9 +78,26 @@ test('two processes that unpack the same dependencies at once leave one whole tr
 test('a tree that was damaged on disk is unpacked anew at the next start', async () => {
   const dir = await emptyDisk();
   const { runnable } = await world.newVersionCache(dir).load(versionId);
-  await truncate(join(runnable.dependenciesDir!, 'node_modules/below/index.js'));
-  await world.newVersionCache(dir).load(versionId);
-  expect(use(runnable.dependenciesDir)).toBe('below@2.0.0');
+  const damages = [
+    () => truncate(join(runnable.dependenciesDir!, 'node_modules/below/index.js')),
+    () => rm(join(runnable.dependenciesDir!, 'node_modules/below'), { recursive: true }),
+    () => rm(join(runnable.dependenciesDir!, 'digest')),
+    () => rm(join(runnable.dependenciesDir!, 'node_modules'), { recursive: true }),
+  ];
+  for (const damage of damages) {
+    await damage();
+    await world.newVersionCache(dir).load(versionId);
+    expect(use(runnable.dependenciesDir)).toBe('below@2.0.0');
+    expect(await readdir(join(dir, 'cache/dependencies'))).toHaveLength(1);
+  }
+});
+
+test('a cache that is emptied while a worker runs is filled again', async () => {
+  const dir = await emptyDisk();
+  const cache = world.newVersionCache(dir);
+  await cache.load(versionId);
+  await rm(join(dir, 'cache'), { recursive: true });
+  expect(use((await cache.load(versionId)).runnable.dependenciesDir)).toBe('below@2.0.0');
 });
 
 test('a whole tree on disk needs no archive in the store; without both, loading names what is missing', async () => {

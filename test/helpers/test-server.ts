@@ -3,7 +3,7 @@ import { access, chmod, constants, mkdir, mkdtemp, rename, rm, writeFile } from 
 import { dirname, join } from 'node:path';
 import { withProgress } from '../../src/progress.ts';
 import { runToEnd } from '../../src/temporal/fetch-child.ts';
-import { downloadWithSdk } from '../../src/temporal/sdk-download.ts';
+import { downloadWithSdk, SDK_VERSION } from '../../src/temporal/sdk-download.ts';
 import { testCacheDir } from './dev-server.ts';
 
 const MAVEN_VERSION = '1.38.0';
@@ -34,7 +34,7 @@ export async function createTimeSkipping(): Promise<TestWorkflowEnvironment> {
 export async function testServerProgram(): Promise<string> {
   const configured = process.env['TEMPORAL_TEST_SERVER'];
   if (configured) return configured;
-  const downloaded = join(testCacheDir(), 'temporal-test-server-download', 'temporal-test-server');
+  const downloaded = join(testCacheDir(), `temporal-test-server-sdk-${SDK_VERSION}`, 'temporal-test-server');
   const fromMaven = join(testCacheDir(), `temporal-test-server-${MAVEN_VERSION}`, 'temporal-test-server');
   for (const program of [downloaded, fromMaven]) {
     if (await access(program, constants.X_OK).then(() => true, () => false)) return program;

@@ -212,16 +212,19 @@ describeEachStore('ledger', (fresh) => {
 
   test('an attempt is not begun before it is due, however often somebody asks', async () => {
     const usher = await store();
-    const { claim, claimed } = await registered(usher, [{ name: 'Notify Slack' }]);
+    const { registrationId, claim, claimed } = await registered(usher, [{ name: 'Notify Slack' }]);
     await usher.ledger.settleAttempt(failureOf(await claimed(0), { retryAfterMs: 25 * SECOND }));
     await letTimePass(usher, 5 * SECOND);
 
     const early = await claim(0);
     expect(early).toMatchObject({ claim: 'held', reason: 'the next attempt is not due' });
     expect(early.claim === 'held' && early.delayMs).toBeGreaterThan(18 * SECOND);
+    const nextAt = async () => (await usher.ledger.readRegistration(registrationId))!.steps[0]!.nextAt;
+    expect(Math.abs((await nextAt())! - Date.now() - 20 * SECOND)).toBeLessThan(3 * SECOND);
 
     await letTimePass(usher, 19.5 * SECOND);
     expect(await claim(0)).toMatchObject({ claim: 'claimed', step: { attempt: { number: 2 } } });
+    expect(await nextAt()).toBeNull();
   });
 
   test('a Retry-After beyond the budget parks the step for that long', async () => {
@@ -405,6 +408,27 @@ describeEachStore('ledger', (fresh) => {
 
     expect(await usher.ledger.readCache('post-user-registration')).toEqual({ b: { value: '3', expires_at: expires } });
     expect(await usher.ledger.readCache('pre-user-registration')).toEqual({});
+  });
+
+  test('Actions that change the same cache entries at the same moment do not get into each other\'s way', async () => {
+    const usher = await store();
+    await bindActions(usher, [{ name: 'Notify Slack' }]);
+    const expires = Date.now() + MINUTE;
+    const set = (key: string) => ({ kind: 'set' as const, key, record: { value: key, expires_at: expires } });
+    const keys = Array.from({ length: 12 }, (_, index) => `key-${index}`);
+    const ends: AttemptEnd[] = [];
+    for (let index = 0; index < 20; index++) {
+      const { registrationId } = await usher.register(signUpOf(`user-${index}@example.com`));
+      const [open] = await usher.ledger.loadOpenSteps(registrationId);
+      const claim = await usher.ledger.claimStep({ registrationId, stepId: open!.stepId, phase: 'quick', workerId: 'w', leaseMs: LEASE_MS });
+      if (claim.claim !== 'claimed') throw new Error('not claimed');
+      ends.push(endOf(claim.step, { cacheChanges: (index % 2 === 0 ? keys : keys.toReversed()).map(set) }));
+    }
+
+    const settled = await Promise.all(ends.map((end) => usher.ledger.settleAttempt(end)));
+
+    expect(new Set(settled.map((each) => each.state))).toEqual(new Set(['succeeded']));
+    expect(Object.keys(await usher.ledger.readCache('post-user-registration')).toSorted()).toEqual(keys.toSorted());
   });
 
   test('a registration closes when nothing is open, with the same answer each time', async () => {

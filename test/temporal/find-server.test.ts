@@ -6,14 +6,17 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { findServer, type FindServerOptions, ServerNotFoundError } from '../../src/temporal/find-server.ts';
 import { isRunning, processIdentity } from '../../src/temporal/process-identity.ts';
-import { downloadWithSdk } from '../../src/temporal/sdk-download.ts';
+import { downloadWithSdk, SDK_VERSION } from '../../src/temporal/sdk-download.ts';
+
+/** For a condition that others on a busy machine may hold up. */
+const PATIENT = { timeout: 30_000 };
 
 let root: string;
 let cacheDir: string;
 let bin: string;
 let options: FindServerOptions;
 const built = () => join(cacheDir, 'temporal-cli-1.5.1', 'temporal');
-const downloaded = () => join(cacheDir, 'temporal-cli-download', 'temporal');
+const downloaded = () => join(cacheDir, `temporal-cli-sdk-${SDK_VERSION}`, 'temporal');
 
 const TEMPORAL = 'echo temporal version 9.9.9';
 /** Stands in for minutes of compiling: leaves a program where `go install` would. */
@@ -115,12 +118,12 @@ test('a stop during the build ends the compiler with what it started', async () 
   await program(join(bin, 'go'), `/bin/sleep 600 & echo "$!" > '${pidFile}'; wait`);
   const running = findServer({ ...options, signal: stop.signal });
   running.catch(() => undefined);
-  await expect.poll(() => readFile(pidFile, 'utf8').catch(() => '')).toMatch(/\d+\n/);
+  await expect.poll(() => readFile(pidFile, 'utf8').catch(() => ''), PATIENT).toMatch(/\d+\n/);
   const sleeper = processIdentity(Number(await readFile(pidFile, 'utf8')));
   expect(sleeper).not.toBeNull();
   stop.abort(new Error('Usher is stopping'));
   await expect(running).rejects.toThrow('Usher is stopping');
-  await expect.poll(() => isRunning(sleeper!)).toBe(false);
+  await expect.poll(() => isRunning(sleeper!), PATIENT).toBe(false);
   expect(await readdir(dirname(built()))).toEqual([]);
 });
 

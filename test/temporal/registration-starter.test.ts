@@ -12,6 +12,9 @@ import { SEARCH_ATTRIBUTE_NAMES } from '../../src/temporal/search-attributes.ts'
 import { installTelemetry } from '../../src/temporal/telemetry.ts';
 import { startTestDevServer, type TestDevServer } from '../helpers/dev-server.ts';
 
+/** For a condition that others on a busy machine may hold up. */
+const PATIENT = { timeout: 30_000 };
+
 let server: TestDevServer;
 let starter: RegistrationStarter;
 let connection: NativeConnection;
@@ -65,7 +68,7 @@ test('a registration is found and read in the Web UI by its connection and user,
     UsherUserId: 'auth0|5f7c',
   });
   await expect
-    .poll(async () => (await server.client.workflow.count(`UsherUserId = 'auth0|5f7c' AND WorkflowId = '${workflowIdOf('shown')}'`)).count, { timeout: 10_000 })
+    .poll(async () => (await server.client.workflow.count(`UsherUserId = 'auth0|5f7c' AND WorkflowId = '${workflowIdOf('shown')}'`)).count, PATIENT)
     .toBe(1);
 });
 
@@ -74,10 +77,9 @@ test('what Temporal says of a workflow is told, and a registration whose workflo
     for (const id of ['completes', 'fails', 'runs', 'is-cancelled', 'is-terminated']) await starter.start(registration(id));
     await server.client.workflow.getHandle(workflowIdOf('is-cancelled')).cancel();
     await server.client.workflow.getHandle(workflowIdOf('is-terminated')).terminate();
-    const poll = { timeout: 20_000 };
-    await expect.poll(() => starter.describe('completes'), poll).toBe('completed');
-    await expect.poll(() => starter.describe('fails'), poll).toBe('failed');
-    await expect.poll(() => starter.describe('is-cancelled'), poll).toBe('cancelled');
+    await expect.poll(() => starter.describe('completes'), PATIENT).toBe('completed');
+    await expect.poll(() => starter.describe('fails'), PATIENT).toBe('failed');
+    await expect.poll(() => starter.describe('is-cancelled'), PATIENT).toBe('cancelled');
     expect(await starter.describe('is-terminated')).toBe('terminated');
     expect(await starter.describe('runs')).toBe('running');
     expect(await starter.describe('never-seen')).toBe('unknown');
@@ -90,7 +92,7 @@ test('a worker writes to our log and leaves the signals to us', async () => {
   const before = process.listenerCount('SIGTERM');
   await withWorker(async () => {
     expect(process.listenerCount('SIGTERM')).toBe(before);
-    await expect.poll(() => logged.join('')).toContain('"msg":"Worker state changed"');
+    await expect.poll(() => logged.join(''), PATIENT).toContain('"msg":"Worker state changed"');
   });
 });
 

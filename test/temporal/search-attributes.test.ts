@@ -8,6 +8,9 @@ import { ensureSearchAttributes, SEARCH_ATTRIBUTE_NAMES, SEARCH_ATTRIBUTES } fro
 import { devServerProgram, startTestDevServer, type TestDevServer } from '../helpers/dev-server.ts';
 import { type RefusingProxy, startRefusingProxy } from '../helpers/refusing-proxy.ts';
 
+/** For a condition that others on a busy machine may hold up. */
+const PATIENT = { timeout: 30_000 };
+
 const run = promisify(execFile);
 const refusesAdding = (path: string) => path.endsWith('OperatorService/AddSearchAttributes');
 const refusesOperator = (path: string) => path.includes('.OperatorService/');
@@ -35,7 +38,7 @@ async function foreignNamespace(name: string): Promise<Client> {
   const client = clientOf(name);
   await client.workflowService.registerNamespace({ namespace: name, workflowExecutionRetentionPeriod: { seconds: 86_400 } as never });
   const starter = createRegistrationStarter({ client, searchAttributes: () => [] });
-  await expect.poll(() => starter.start({ ...registration, registrationId: 'first' }).then(() => 'served', String), { timeout: 30_000 }).toBe('served');
+  await expect.poll(() => starter.start({ ...registration, registrationId: 'first' }).then(() => 'served', String), PATIENT).toBe('served');
   return client;
 }
 

@@ -1,0 +1,137 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Receiver, startReceiver } from '../examples/receiver.ts';
+import { openBenchLedger } from './ledger.ts';
+import { percentile, type Ratio, ratioOf, type Rounds, shuffled } from './statistics.ts';
+import { bindCaller, bindTrivial, type BenchUsher, fullyReady, signUp, startBenchUsher } from './usher.ts';
+
+/*
+ * What a person waits for at sign-up, whatever happens behind it. Each condition has an Usher of its own; they are
+ * measured one at a time, in turns, in an order that each round draws anew, so that drift of the machine hits all alike.
+ */
+
+const ROUNDS = 15;
+const SIGN_UPS_PER_ROUND = 16;
+/** Lets the work that a block of sign-ups has begun ebb away before the next condition is measured. */
+const PAUSE_MS = 400;
+
+const SLOW_RECEIVER_MS = 5_000;
+const UNDER_WAY = 500;
+/** Below the time limit of an attempt (30 s), and long enough that most are still under way at the end. */
+const HOLDING_RECEIVER_MS = 25_000;
+const HAND_OVER_PATIENCE_MS = 120_000;
+/** Nobody listens there. */
+const NO_TEMPORAL = '127.0.0.1:1';
+
+export interface SignUpRow {
+  condition: string;
+  signUps: number;
+  p50Ms: number;
+  p95Ms: number;
+  /** To the first condition. */
+  p50: Ratio;
+  p95: Ratio;
+}
+
+export interface SignUpResult {
+  rows: SignUpRow[];
+  /** How many of the registrations under way were open before and after the measurement. */
+  underWay: { before: number; after: number };
+  samplesMs: Record<string, Rounds>;
+}
+
+interface Condition {
+  name: string;
+  usher: BenchUsher;
+}
+
+/** @param say gets what is being done, one call a line. @param signal ends it between two sign-up rounds. */
+export async function benchSignUp(say: (line: string) => void, signal: AbortSignal): Promise<SignUpResult> {
+  await using ends = new AsyncDisposableStack();
+  const slow = ends.adopt(await startReceiver(() => ({ status: 200, delayMs: SLOW_RECEIVER_MS })), close);
+  const holding = ends.adopt(await startReceiver(() => ({ status: 200, delayMs: HOLDING_RECEIVER_MS })), close);
+  const conditions: Condition[] = [];
+  ends.defer(async () => {
+    await Promise.all(conditions.map(({ usher }) => usher.stop()));
+  });
+
+  async function start(name: string, env: Record<string, string> = {}): Promise<BenchUsher> {
+    signal.throwIfAborted();
+    say(`starting an Usher for: ${name}`);
+    const usher = await startBenchUsher(env);
+    conditions.push({ name, usher });
+    if (env['TEMPORAL_ADDRESS'] === undefined) await fullyReady(usher);
+    return usher;
+  }
+
+  // First, so that the hand-over of so many is long over when the measurement begins.
+  const busy = await start(`${UNDER_WAY} registrations under way`);
+  await bindCaller(busy, holding.url);
+  const ledger = ends.adopt(await openBenchLedger(busy), (opened) => opened.close());
+  await ledger.register(UNDER_WAY);
+  await ledger.allHandedOver(HAND_OVER_PATIENCE_MS);
+  await bindCaller(await start(`a receiver that takes ${SLOW_RECEIVER_MS / 1000} s`), slow.url);
+  await bindTrivial(await start('Temporal is not there', { TEMPORAL_ADDRESS: NO_TEMPORAL }), 1);
+  const hanging = await start('Temporal is stopped (SIGSTOP)');
+  await bindTrivial(hanging, 1);
+  ends.defer(await stopTemporal(hanging));
+  await start('nothing bound, again (A/A)');
+  await start('nothing bound (A)');
+  conditions.reverse();
+
+  const before = await ledger.countOpen();
+  const samples = await measure(conditions, say, signal);
+  const base = samples[conditions[0]!.name]!;
+  return {
+    rows: conditions.map(({ name }) => rowOf(name, samples[name]!, base)),
+    underWay: { before, after: await ledger.countOpen() },
+    samplesMs: samples,
+  };
+}
+
+async function measure(conditions: Condition[], say: (line: string) => void, signal: AbortSignal): Promise<Record<string, Rounds>> {
+  const samples: Record<string, Rounds> = Object.fromEntries(conditions.map(({ name }) => [name, []]));
+  say(`measuring ${conditions.length} × ${ROUNDS} × ${SIGN_UPS_PER_ROUND} sign-ups`);
+  // The first round warms up.
+  for (let round = 0; round <= ROUNDS; round++) {
+    for (const { name, usher } of shuffled(conditions)) {
+      signal.throwIfAborted();
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      const durations: number[] = [];
+      await signUp(usher);
+      for (let i = 0; i < SIGN_UPS_PER_ROUND; i++) durations.push(await signUp(usher));
+      if (round > 0) samples[name]!.push(durations);
+    }
+  }
+  return samples;
+}
+
+function rowOf(condition: string, rounds: Rounds, base: Rounds): SignUpRow {
+  const samples = rounds.flat();
+  const p50 = (from: number[]): number => percentile(from, 0.5);
+  const p95 = (from: number[]): number => percentile(from, 0.95);
+  return {
+    condition,
+    signUps: samples.length,
+    p50Ms: p50(samples),
+    p95Ms: p95(samples),
+    p50: ratioOf(rounds, base, p50),
+    p95: ratioOf(rounds, base, p95),
+  };
+}
+
+/**
+ * Stops the development server of an Usher in the middle of everything: connections stay open and nothing answers,
+ * which is worse than a server that is gone.
+ *
+ * @returns what lets it go on.
+ */
+async function stopTemporal({ dataDir }: BenchUsher): Promise<() => void> {
+  const { server } = JSON.parse(await readFile(join(dataDir, 'temporal', 'server.json'), 'utf8')) as { server: { pid: number } };
+  process.kill(server.pid, 'SIGSTOP');
+  return () => process.kill(server.pid, 'SIGCONT');
+}
+
+function close(receiver: Receiver): Promise<void> {
+  return receiver.close();
+}

@@ -1,0 +1,41 @@
+/** Samples of one condition: per round, the durations in milliseconds. Rounds of different conditions belong together. */
+export type Rounds = number[][];
+
+/** A quotient with the interval that holds it in 95 of 100 repetitions, drift of the machine included. */
+export interface Ratio {
+  ratio: number;
+  low: number;
+  high: number;
+}
+
+const RESAMPLES = 1000;
+
+/** The p-th part of the samples (0.5: the median), by the nearest rank. */
+export function percentile(samples: number[], p: number): number {
+  const sorted = samples.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(sorted.length * p) - 1)] ?? Number.NaN;
+}
+
+/**
+ * A statistic of one condition as a ratio to that of another.
+ *
+ * The interval is a bootstrap over whole rounds, taken from both conditions alike: samples of one round share what the
+ * machine did just then, so they are not independent of each other.
+ */
+export function ratioOf(rounds: Rounds, base: Rounds, statistic: (samples: number[]) => number): Ratio {
+  const count = Math.min(rounds.length, base.length);
+  const quotients = Array.from({ length: RESAMPLES }, () => {
+    const drawn = Array.from({ length: count }, () => Math.floor(Math.random() * count));
+    return statistic(drawn.flatMap((at) => rounds[at]!)) / statistic(drawn.flatMap((at) => base[at]!));
+  });
+  return {
+    ratio: statistic(rounds.flat()) / statistic(base.flat()),
+    low: percentile(quotients, 0.025),
+    high: percentile(quotients, 0.975),
+  };
+}
+
+/** A new array with the items in random order. */
+export function shuffled<T>(items: readonly T[]): T[] {
+  return items.map((item) => ({ item, at: Math.random() })).toSorted((a, b) => a.at - b.at).map(({ item }) => item);
+}

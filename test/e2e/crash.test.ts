@@ -1,0 +1,200 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Receiver, startReceiver } from '../../examples/receiver.ts';
+import { bindTellingActions, deliveries, parseDelivery, type ReceivedDelivery } from './actions.ts';
+import { type Kill, KINDS, strike } from './kills.ts';
+import { readEmails, readRegistrations, type SeenAttempt, type SeenRegistration } from './ledger-view.ts';
+import { createRandom } from './seeded-random.ts';
+import { until } from './until.ts';
+import { startTestUsher, type TestUsher } from './usher.ts';
+
+const ACTIONS = ['First', 'Second', 'Third'];
+/** Fails now and then, but never so often in a row that its step is parked. */
+const FLAKY = 'Second';
+const MAX_REFUSALS = 2;
+const KILLS_OF_A_KIND = 2;
+const CLIENTS = 3;
+/** How long after the last kill everything must be done, retries included. */
+const DRAIN_MS = 60_000;
+const GO_ON_WITHIN_MS = 20_000;
+/** The clocks of receiver and store are the machine's; a write and its request are this far apart at most. */
+const CLOSE_MS = 1_000;
+
+const seed = Number(process.env['E2E_SEED'] ?? Date.now() % 1_000_000);
+const random = createRandom(seed);
+
+let receiver: Receiver;
+let usher: TestUsher;
+const kills: Kill[] = [];
+/** Sign-ups that were answered 200, or `user_exists` to a client that tried again after it had got no answer. */
+const acknowledged: string[] = [];
+/** Sign-ups that were begun. */
+const begun: string[] = [];
+let registrations: SeenRegistration[];
+let received: ReceivedDelivery[];
+
+beforeAll(async () => {
+  process.stdout.write(`crash test: seed ${seed} (E2E_SEED=${seed} repeats it)\n`);
+  const refusals = new Map<string, number>();
+  receiver = await startReceiver(({ body }) => {
+    const { action, key } = parseDelivery(body);
+    const refused = refusals.get(key) ?? 0;
+    const delayMs = random.between(20, 400);
+    if (action !== FLAKY || refused >= MAX_REFUSALS || random.next() > 0.3) return { status: 200, delayMs };
+    refusals.set(key, refused + 1);
+    return { status: 500, delayMs };
+  });
+  usher = await startTestUsher();
+  await bindTellingActions(usher.management, receiver, ACTIONS);
+  await usher.working();
+
+  let over = false;
+  const clients = Array.from({ length: CLIENTS }, (_, index) => signUpUntil(() => over, index));
+  for (const kind of random.shuffle(KINDS.flatMap((each) => Array.from({ length: KILLS_OF_A_KIND }, () => each)))) {
+    await pause(random.between(1_000, 4_000));
+    kills.push(await strike(usher, kind, random));
+    if (kind === 'everything') await usher.start();
+  }
+  await pause(1_000);
+  over = true;
+  await Promise.all(clients);
+
+  await until('all registrations are closed', () => readRegistrations(usher.dataDir).every(({ state }) => state === 'closed'), DRAIN_MS).catch((error: unknown) => {
+    process.stdout.write(`${usher.output()}\n`);
+    throw error;
+  });
+  registrations = readRegistrations(usher.dataDir);
+  received = deliveries(receiver);
+  report();
+}, 300_000);
+
+afterAll(async () => {
+  await usher?.close();
+  await receiver?.close();
+});
+
+/** A client that signs up one person after another, and tries again while it gets no answer. */
+async function signUpUntil(isOver: () => boolean, client: number): Promise<void> {
+  for (let n = 1; !isOver(); n++) {
+    const email = `client-${client}-person-${n}@example.com`;
+    begun.push(email);
+    let unanswered = 0;
+    await until(`the sign-up of ${email} is answered`, async () => {
+      const answer = await usher.signUp(email).catch(() => null);
+      if (answer?.status === 200 || (unanswered > 0 && answer?.body['code'] === 'user_exists')) return true;
+      if (answer !== null && answer.status !== 503) throw new Error(`The sign-up was answered ${answer.status}: ${JSON.stringify(answer.body)}`);
+      unanswered++;
+      await pause(200);
+      return false;
+    }, 60_000);
+    acknowledged.push(email);
+    await pause(random.between(0, 800));
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function stepsOf(registration: SeenRegistration): { action: string; attempts: SeenAttempt[] }[] {
+  return registration.steps;
+}
+
+/** Attempts that a kill cut short: their worker died, or their sandbox did. */
+function cutShort(): { attempt: SeenAttempt; next: SeenAttempt | undefined; what: string }[] {
+  return registrations.flatMap((registration) =>
+    stepsOf(registration).flatMap(({ action, attempts }) =>
+      attempts.flatMap((attempt, index) =>
+        attempt.outcome === 'lost' || attempt.errorType === 'ACTION_CRASHED'
+          ? [{ attempt, next: attempts[index + 1], what: `attempt ${attempt.number} of ${action} for ${registration.email}` }]
+          : [],
+      ),
+    ),
+  );
+}
+
+function killDuring({ startedAt, endedAt }: SeenAttempt, kinds: Kill['kind'][]): Kill | undefined {
+  return kills.find(({ kind, at }) => kinds.includes(kind) && at >= startedAt - CLOSE_MS && at <= (endedAt ?? Infinity) + CLOSE_MS);
+}
+
+function report(): void {
+  const gaps = cutShort().map(({ attempt, next }) => gapMs(attempt, next));
+  process.stdout.write(
+    `crash test: ${acknowledged.length} sign-ups, ${received.length} deliveries, ${kills.map(({ kind }) => kind).join(' ')}; ` +
+      `${gaps.length} attempts cut short, again within ${gaps.map((ms) => (ms / 1000).toFixed(1)).join(' ')} s\n`,
+  );
+}
+
+/** From the last kill before the next attempt to that attempt. */
+function gapMs(attempt: SeenAttempt, next: SeenAttempt | undefined): number {
+  if (next === undefined) return Infinity;
+  const lastKill = Math.max(...kills.map(({ at }) => at).filter((at) => at < next.startedAt), attempt.startedAt);
+  return next.startedAt - lastKill;
+}
+
+test('control: each kind of kill struck as often as planned, and cut attempts short', () => {
+  for (const kind of KINDS) expect(kills.filter((kill) => kill.kind === kind)).toHaveLength(KILLS_OF_A_KIND);
+  expect(cutShort().length).toBeGreaterThan(0);
+  expect(received.filter(({ status }) => status === 500).length).toBeGreaterThan(0);
+});
+
+test('no acknowledged sign-up is lost: each has its user, and every bound Action got through to the receiver', () => {
+  expect(acknowledged.length).toBeGreaterThan(20);
+  expect(acknowledged).toEqual(begun.filter((email) => acknowledged.includes(email)).length === begun.length ? expect.arrayContaining(begun) : begun);
+  const emails = new Set(readEmails(usher.dataDir));
+  for (const email of acknowledged) {
+    expect(emails).toContain(email);
+    const through = new Set(received.filter((each) => each.email === email && each.status === 200).map(({ action }) => action));
+    expect([...through].toSorted(), email).toEqual(ACTIONS);
+  }
+});
+
+test('every committed registration ran to its end, and nothing ran for anybody else', () => {
+  const emails = readEmails(usher.dataDir);
+  expect(registrations.map(({ email }) => email).toSorted()).toEqual(emails.toSorted());
+  for (const { email, outcome } of registrations) expect({ email, outcome }).toEqual({ email, outcome: 'succeeded' });
+  const committed = new Set(emails);
+  expect(received.filter(({ email }) => !committed.has(email))).toEqual([]);
+});
+
+test('first attempts come in binding order, each Action after the one before it got through', () => {
+  for (const { email } of registrations) {
+    const order = received.filter((each) => each.email === email).map(({ action }) => action);
+    expect(order, email).toEqual(order.toSorted((a, b) => ACTIONS.indexOf(a) - ACTIONS.indexOf(b)));
+  }
+});
+
+test('each duplicate delivery has the same key, and a kill explains it', () => {
+  const byKey = Map.groupBy(received, ({ key }) => key);
+  expect(byKey.size).toBe(registrations.length * ACTIONS.length);
+  let duplicates = 0;
+  for (const [key, all] of byKey) {
+    const { email, action } = all[0]!;
+    const attempts = registrations.find((each) => each.email === email)!.steps.find((each) => each.action === action)!.attempts;
+    expect(new Set(all.map((each) => each.attempt)).size, `each attempt with the key ${key} delivers once`).toBe(all.length);
+    // A delivery that had been answered 200 is followed by another only when the first one's success was not recorded.
+    for (const delivery of all.slice(0, -1).filter(({ status }) => status === 200)) {
+      duplicates++;
+      const attempt = attempts.find(({ number }) => number === delivery.attempt)!;
+      expect(attempt.outcome).not.toBe('succeeded');
+      expect(killDuring(attempt, ['everything', 'worker', 'sandbox', 'temporal']), `${email} ${action} ${JSON.stringify(attempt)}`).toBeDefined();
+    }
+  }
+  process.stdout.write(`crash test: ${duplicates} duplicate deliveries, each explained by a kill\n`);
+});
+
+test('no attempt is lost or crashes without a kill, and none begins before the one before it is over', () => {
+  for (const { attempt, what } of cutShort()) {
+    const kinds: Kill['kind'][] = attempt.outcome === 'lost' ? ['everything', 'worker', 'temporal'] : ['sandbox'];
+    expect(killDuring(attempt, kinds), `${what}: ${JSON.stringify(attempt)}`).toBeDefined();
+  }
+  for (const { steps } of registrations) {
+    for (const { attempts } of steps) {
+      expect(attempts.map(({ number }) => number)).toEqual(attempts.map((_, index) => index + 1));
+      for (const [index, attempt] of attempts.slice(1).entries()) expect(attempt.startedAt).toBeGreaterThanOrEqual(attempts[index]!.endedAt!);
+    }
+  }
+});
+
+test('what a kill cut short goes on within 20 s', () => {
+  for (const { attempt, next, what } of cutShort()) expect(gapMs(attempt, next), what).toBeLessThan(GO_ON_WITHIN_MS);
+});

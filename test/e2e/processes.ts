@@ -1,0 +1,82 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { until } from './until.ts';
+
+/** The processes of a running Usher, by what they are; found in `/proc`, so on Linux only. */
+export interface UsherProcesses {
+  api: number | undefined;
+  worker: number | undefined;
+  temporal: number | undefined;
+  /** Of the worker. */
+  sandboxes: number[];
+  /** Every living descendant of the supervisor. */
+  all: number[];
+}
+
+interface Process {
+  pid: number;
+  parent: number;
+  command: string;
+}
+
+/** Looks which processes descend from the supervisor now. */
+export function processesOf(supervisor: number): UsherProcesses {
+  const everything = livingProcesses();
+  const all = descendants(everything, supervisor);
+  const find = (part: string): number | undefined => all.find(({ command }) => command.includes(part))?.pid;
+  const worker = find('--role worker');
+  return {
+    api: find('--role api'),
+    worker,
+    temporal: find('server start-dev'),
+    sandboxes: all.filter(({ parent, command }) => parent === worker && command.includes('--permission')).map(({ pid }) => pid),
+    all: all.map(({ pid }) => pid),
+  };
+}
+
+/** True while the process runs; one that is dead and not yet reaped does not. */
+export function isAlive(pid: number): boolean {
+  return readProcess(pid) !== null;
+}
+
+/** Kills the process with SIGKILL and resolves when it is dead. @throws when it was dead before. */
+export async function kill9(pid: number): Promise<void> {
+  if (!isAlive(pid)) throw new Error(`The process ${pid} was dead before it was killed.`);
+  process.kill(pid, 'SIGKILL');
+  await until(`the killed process ${pid} is dead`, () => !isAlive(pid), 5_000);
+}
+
+/** Resolves when none of these runs any more. */
+export async function allDead(pids: number[], limitMs: number): Promise<void> {
+  await until(`the processes ${pids.join(', ')} are dead`, () => !pids.some(isAlive), limitMs);
+}
+
+function descendants(everything: Process[], root: number): Process[] {
+  const found: Process[] = [];
+  let parents = [root];
+  while (parents.length > 0) {
+    const children = everything.filter(({ parent }) => parents.includes(parent));
+    found.push(...children);
+    parents = children.map(({ pid }) => pid);
+  }
+  return found;
+}
+
+function livingProcesses(): Process[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => readProcess(Number(name)) ?? []);
+}
+
+/** Source: proc_pid_stat(5), fields 3 (state) and 4 (parent). */
+function readProcess(pid: number): Process | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // The program's name stands in brackets and may hold anything, so read from behind it.
+    const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    if (state === 'Z' || state === 'X') return null;
+    return { pid, parent: Number(parent), command: readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ') };
+  } catch {
+    // It ended while it was read.
+    return null;
+  }
+}
