@@ -1,6 +1,7 @@
 import { closest, distance } from 'fastest-levenshtein';
 import ipaddr from 'ipaddr.js';
 import { resolve } from 'node:path';
+import { temporalSettings, type TemporalSettings } from './temporal/connection.ts';
 
 /** What Usher was told from outside, checked and complete. Functions receive single values of it, never the whole. */
 export interface Config {
@@ -18,10 +19,8 @@ export interface Config {
   egressAllow: string[];
   rateLimits: boolean;
   logLevel: string;
-  /** The environment for Temporal's own variables, read by `@temporalio/envconfig`. */
-  temporalEnv: Record<string, string>;
-  /** Where a foreign Temporal server is; null: Usher runs a development server. */
-  temporalAddress: string | null;
+  /** From Temporal's own variables. Without an address, Usher runs a development server. */
+  temporal: TemporalSettings;
   /** Where things live that outlast a clone: the built Temporal CLI. */
   cacheDir: string;
 }
@@ -92,8 +91,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, workingDir: string): Config {
     egressAllow: read('USHER_EGRESS_ALLOW', VARIABLES.USHER_EGRESS_ALLOW) ?? [],
     rateLimits: read('USHER_RATE_LIMITS', VARIABLES.USHER_RATE_LIMITS) ?? true,
     logLevel: read('USHER_LOG_LEVEL', VARIABLES.USHER_LOG_LEVEL) ?? VARIABLES.USHER_LOG_LEVEL.default,
-    temporalEnv: temporalVariables(env),
-    temporalAddress: env['TEMPORAL_ADDRESS'] || null,
+    temporal: readTemporal(env, problems),
     cacheDir: resolve(env['XDG_CACHE_HOME'] || resolve(env['HOME'] || workingDir, '.cache'), 'usher'),
   };
   if (config.clientSecret !== null && config.clientId === null) {
@@ -118,9 +116,13 @@ function unknownNames(env: NodeJS.ProcessEnv): string[] {
     });
 }
 
-function temporalVariables(env: NodeJS.ProcessEnv): Record<string, string> {
-  const found = Object.entries(env).filter((entry): entry is [string, string] => entry[0].startsWith('TEMPORAL_') && entry[1] !== undefined);
-  return Object.fromEntries(found);
+function readTemporal(env: NodeJS.ProcessEnv, problems: string[]): TemporalSettings {
+  try {
+    return temporalSettings(env);
+  } catch (error) {
+    problems.push(error instanceof Error ? error.message : String(error));
+    return { address: null, namespace: 'default', security: {} };
+  }
 }
 
 function port(value: string): number {

@@ -5,7 +5,6 @@ import { openInstallation, takeLock } from './installation.ts';
 import type { Logger } from './logger.ts';
 import type { Lock } from './store/lock.ts';
 import { createRoleProcess, type Role } from './role-process.ts';
-import { temporalSettings } from './temporal/connection.ts';
 import { createDevServer, type DevServer, type DevServerPorts, prepareDevServer } from './temporal/dev-server.ts';
 import { findServer } from './temporal/find-server.ts';
 import { anyFreePort, isPortFree, nextFreePort } from './temporal/free-port.ts';
@@ -75,7 +74,7 @@ export function createSupervisor(options: {
     devServer = createDevServer({
       program: server.program,
       folder: dataPaths(config.dataDir).temporal,
-      namespace: temporalSettings(config.temporalEnv).namespace,
+      namespace: config.temporal.namespace,
       ports,
       logger,
       onState: (state) => setStatus('temporal', state === 'serving' ? null : state),
@@ -115,7 +114,7 @@ export function createSupervisor(options: {
       await (await openInstallation(config)).close();
 
       const port = await choosePort();
-      const own = config.temporalAddress === null;
+      const own = config.temporal.address === null;
       const ports = own ? await prepareDevServer({ folder: paths.temporal, logger }) : null;
       const env = {
         ...options.env,
@@ -142,7 +141,7 @@ export function createSupervisor(options: {
         clientSecretFile: paths.clientSecret,
       };
       await writeFile(paths.running, JSON.stringify(running, null, 2));
-      sayHello(say, { running, isolation: facts['isolation']!, secretGiven: config.clientSecret !== null, temporalAddress: config.temporalAddress });
+      sayHello(say, { running, isolation: facts['isolation']!, secretGiven: config.clientSecret !== null, temporalAddress: config.temporal.address });
     },
 
     async stop() {

@@ -5,6 +5,8 @@ export default defineConfig({
   test: {
     root: new URL('..', import.meta.url).pathname,
     include: ['test/**/*.test.ts'],
+    // A fresh machine builds Temporal's server first, which takes longer than any hook may.
+    globalSetup: ['test/helpers/fetch-servers.ts'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 60_000,

@@ -9,9 +9,10 @@ import { checkSyntax } from './syntax.ts';
 
 /** What a build gives. */
 export interface Built {
-  /** In their order, each with its exact version. */
-  dependencies: Dependency[];
-  /** A new install, the key of one that is in the store, or null without dependencies. */
+  /**
+   * A new install, the key of one that is in the store, or null without dependencies. Its lockfile has the exact
+   * versions; the draft keeps `latest` as it was written, because tools compare it with what they sent.
+   */
   archive: { lockfile: string; archive: Uint8Array } | { key: string } | null;
 }
 
@@ -27,23 +28,24 @@ export async function build(
 ): Promise<Built> {
   checkSyntax(draft.code);
   const dependencies = JSON.parse(draft.dependencies) as Dependency[];
-  if (dependencies.length === 0) return { dependencies, archive: null };
+  if (dependencies.length === 0) return { archive: null };
 
   const lockfile = draft.archive_key === null ? undefined : await findLockfile(db, draft.archive_key);
   // Only the code has changed: what was installed before stays, with the very same packages.
   if (lockfile !== undefined && archiveKeyOf(lockfile) === draft.archive_key) {
-    return { dependencies, archive: { key: draft.archive_key } };
+    return { archive: { key: draft.archive_key } };
   }
 
   await mkdir(workDir, { recursive: true });
   const dir = await mkdtemp(join(workDir, 'build-'));
   try {
     const installed = await installDependencies({ dir, dependencies, lockfile: lockfile ?? null }, { signal });
+    logger.info({ packages: installed.resolved.map(({ name, version }) => `${name}@${version}`) }, 'dependencies installed');
     if (installed.withInstallScripts.length > 0) {
       logger.warn({ packages: installed.withInstallScripts }, 'dependencies have install scripts, which were not run');
     }
     const archive = await readFile(installed.archivePath);
-    return { dependencies: installed.resolved, archive: { lockfile: installed.lockfile, archive } };
+    return { archive: { lockfile: installed.lockfile, archive } };
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

@@ -107,10 +107,10 @@ export function createBuilder(options: { database: Database; dataDir: string; lo
       const errors: BuildError[] = [{ id: built.id, msg: built.message, url: '' }];
       return await changeDraft(database.db, draft, { build_status: 'failed', build_errors: JSON.stringify(errors), build_claimed_until: null });
     }
-    const { dependencies, archive } = built;
+    const { archive } = built;
     return await database.transaction(async (tx) => {
       const archiveKey = archive === null || 'key' in archive ? (archive?.key ?? null) : await keepArchive(tx, archive);
-      const result = { dependencies: JSON.stringify(dependencies), archive_key: archiveKey, built_at: nowIsoNanos() };
+      const result = { archive_key: archiveKey, built_at: nowIsoNanos() };
       const kept = await changeDraft(tx, draft, { ...result, build_status: 'built', build_claimed_until: null });
       if (kept && draft.deploy_version_id !== null) await addVersion(tx, { ...draft, ...result }, { id: draft.deploy_version_id });
       return kept;

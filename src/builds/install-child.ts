@@ -17,7 +17,8 @@ process.once('message', (order: InstallOrder) => {
 
 /** Installs into the (empty) folder of the order and packs `node_modules` into an archive beside it. */
 async function install({ dir, dependencies, lockfile }: InstallOrder): Promise<InstallAnswer> {
-  const wanted = Object.fromEntries(dependencies.map(({ name, version }) => [name, version]));
+  // A lockfile has exact versions where the order may say `latest`.
+  const wanted = lockfile === null ? Object.fromEntries(dependencies.map(({ name, version }) => [name, version])) : JSON.parse(lockfile).packages[''].dependencies;
   refuseAliases(dependencies);
   await writeFile(join(dir, 'package.json'), JSON.stringify({ name: 'action', version: '1.0.0', private: true, dependencies: wanted }));
   if (lockfile !== null) await writeFile(join(dir, 'package-lock.json'), lockfile);

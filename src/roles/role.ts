@@ -1,6 +1,6 @@
 import type { Config } from '../config.ts';
 import type { Logger } from '../logger.ts';
-import { temporalSettings, type TemporalEndpoint } from '../temporal/connection.ts';
+import type { TemporalEndpoint } from '../temporal/connection.ts';
 
 /** What a role is given by the command line. */
 export interface RoleOptions {
@@ -21,6 +21,5 @@ export interface RunningRole {
 
 /** The Temporal server that a role speaks with; where nobody named one, the usual address of a local one. */
 export function temporalEndpoint(config: Config): TemporalEndpoint {
-  const settings = temporalSettings(config.temporalEnv);
-  return { ...settings, address: settings.address ?? '127.0.0.1:7233' };
+  return { ...config.temporal, address: config.temporal.address ?? '127.0.0.1:7233' };
 }

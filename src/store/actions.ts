@@ -119,8 +119,7 @@ export function createActionStore({ database, keyring }: { database: Database; k
             code: input.code ?? action.code,
             runtime: input.runtime ?? action.runtime,
             dependencies,
-            // The same dependencies need no new install.
-            archive_key: dependencies === action.dependencies ? action.archive_key : null,
+            archive_key: needsInstall(action, input.dependencies) ? null : action.archive_key,
             ...(input.secrets === undefined ? {} : await replaceSecrets(keyring, tx, action, input.secrets, action)),
             build_status: 'pending',
             build_errors: '[]',
@@ -185,6 +184,12 @@ export async function readAction(queryable: Queryable, id: string): Promise<Row<
 async function withVersion(queryable: Queryable, action: Row<'action'>): Promise<ActionWithVersion> {
   const [found] = await withVersions(queryable, [action]);
   return found!;
+}
+
+/** Whoever sends `latest` or a range again wants what it means now; the same exact versions are installed already. */
+function needsInstall(action: Row<'action'>, sent: DraftInput['dependencies'] | undefined): boolean {
+  if (sent === undefined) return false;
+  return JSON.stringify(sent) !== action.dependencies || sent.some(({ version }) => !/^\d+\.\d+\.\d+/.test(version));
 }
 
 /** Adds to each Action its deployed version. */

@@ -39,6 +39,9 @@ export interface Outbox {
   depth(): Promise<{ due: number; oldestDueAt: number | null }>;
 }
 
+/** Registrations made due in one statement: sign-ups must not wait for a million of them. */
+const BATCH = 1000;
+
 /** Opens the outbox of an installation. */
 export function createOutbox({ database }: { database: Database }): Outbox {
   const { db, now } = database;
@@ -109,11 +112,27 @@ export function createOutbox({ database }: { database: Database }): Outbox {
     },
 
     async makeAllOpenDue() {
-      const { numUpdatedRows } = await db.updateTable('registration')
-        .set((eb) => ({ due_at: now, due_seq: eb('due_seq', '+', 1), claimed_until: null }))
-        .where('state', '=', 'open')
-        .executeTakeFirstOrThrow();
-      return Number(numUpdatedRows);
+      let count = 0;
+      let after = '';
+      for (;;) {
+        const batch = await db.selectFrom('registration')
+          .select('id')
+          .where('state', '=', 'open')
+          .where('id', '>', after)
+          .orderBy('id')
+          .limit(BATCH)
+          .execute();
+        const last = batch.at(-1);
+        if (last === undefined) return count;
+        const { numUpdatedRows } = await db.updateTable('registration')
+          .set((eb) => ({ due_at: now, due_seq: eb('due_seq', '+', 1), claimed_until: null }))
+          .where('state', '=', 'open')
+          .where('id', '>', after)
+          .where('id', '<=', last.id)
+          .executeTakeFirstOrThrow();
+        count += Number(numUpdatedRows);
+        after = last.id;
+      }
     },
 
     async claimForCheck({ limit, leaseMs }) {

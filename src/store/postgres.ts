@@ -1,5 +1,5 @@
 import { Kysely, PostgresDialect, sql } from 'kysely';
-import { Pool, TypeOverrides } from 'pg';
+import { type Client, Pool, TypeOverrides } from 'pg';
 import type { Database } from './database.ts';
 import type { Schema } from './schema.ts';
 
@@ -32,6 +32,11 @@ export function openPostgres(url: string): Database {
   // would end the process if nobody listened.
   pool.on('error', () => undefined);
   pool.on('connect', (client) => client.on('error', () => undefined));
+  // Given back in the middle of a query, which has timed out: nothing more comes from its server, and the pool would
+  // hand the connection out again.
+  pool.on('release', (_error, client) => {
+    if ((client as { readyForQuery?: boolean }).readyForQuery === false) void (client as unknown as Client).end();
+  });
   const db = new Kysely<Schema>({
     dialect: new PostgresDialect({
       pool,

@@ -8,7 +8,8 @@ import type { Logger } from '../logger.ts';
  * @throws when the core is already in use.
  */
 export function installTelemetry(logger: Logger): Runtime {
-  const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
+  // Its informational lines tell of pollers and states, at each start and stop: for debugging.
+  const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;
   return Runtime.install({
     shutdownSignals: [],
     logger: new DefaultLogger('INFO', ({ level, message, meta }) => logger[levels[level]]({ temporal: meta ?? {} }, message)),

@@ -25,6 +25,7 @@ const random = createRandom(seed);
 let receiver: Receiver;
 let usher: TestUsher;
 const kills: Kill[] = [];
+const outputs: string[] = [];
 /** Sign-ups that were answered 200, or `user_exists` to a client that tried again after it had got no answer. */
 const acknowledged: string[] = [];
 /** Sign-ups that were begun. */
@@ -38,7 +39,7 @@ beforeAll(async () => {
   receiver = await startReceiver(({ body }) => {
     const { action, key } = parseDelivery(body);
     const refused = refusals.get(key) ?? 0;
-    const delayMs = random.between(20, 400);
+    const delayMs = random.between(50, 1_200);
     if (action !== FLAKY || refused >= MAX_REFUSALS || random.next() > 0.3) return { status: 200, delayMs };
     refusals.set(key, refused + 1);
     return { status: 500, delayMs };
@@ -52,7 +53,7 @@ beforeAll(async () => {
   for (const kind of random.shuffle(KINDS.flatMap((each) => Array.from({ length: KILLS_OF_A_KIND }, () => each)))) {
     await pause(random.between(1_000, 4_000));
     kills.push(await strike(usher, kind, random));
-    if (kind === 'everything') await usher.start();
+    if (kind === 'everything') outputs.push(usher.output()), await usher.start();
   }
   await pause(1_000);
   over = true;
@@ -62,9 +63,11 @@ beforeAll(async () => {
     process.stdout.write(`${usher.output()}\n`);
     throw error;
   });
+  outputs.push(usher.output());
   registrations = readRegistrations(usher.dataDir);
   received = deliveries(receiver);
   report();
+  if (process.env['E2E_DUMP']) (await import('node:fs')).writeFileSync(process.env['E2E_DUMP'], JSON.stringify({ kills, registrations, received, outputs }, null, 1));
 }, 300_000);
 
 afterAll(async () => {

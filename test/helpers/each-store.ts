@@ -16,12 +16,14 @@ export interface EmptyStore {
   open(): Database;
 }
 
-/** Runs one suite on SQLite and on a real PostgreSQL; what `fresh` opened is closed after each test. */
-export function describeEachStore(title: string, suite: (fresh: () => Promise<EmptyStore>, postgres: () => PostgresServer) => void): void {
-  const missing = postgresMissing();
-  if (missing !== null) console.warn(`${title}: skipped on PostgreSQL, because ${missing}`);
+type Suite = (fresh: () => Promise<EmptyStore>, postgres: () => PostgresServer) => void;
 
-  describe.each(['sqlite', 'postgres'] as const)(`${title} (%s)`, (dialect) => {
+/** Runs one suite on SQLite and on a real PostgreSQL; what `fresh` opened is closed after each test. */
+export function describeEachStore(title: string, suite: Suite, dialects: EmptyStore['dialect'][] = ['sqlite', 'postgres']): void {
+  const missing = postgresMissing();
+  if (missing !== null && dialects.includes('postgres')) console.warn(`${title}: skipped on PostgreSQL, because ${missing}`);
+
+  describe.each(dialects)(`${title} (%s)`, (dialect) => {
     if (dialect === 'postgres' && missing !== null) {
       describe.skip(missing, () => suite(unavailable, unavailable));
       return;

@@ -1,9 +1,12 @@
-import { DatabaseSync } from 'node:sqlite';
+import { once } from 'node:events';
 import { statSync } from 'node:fs';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { DatabaseSync } from 'node:sqlite';
 import { sql } from 'kysely';
 import { expect, test } from 'vitest';
 import { newId, newUserId, nowIsoNanos } from '../../src/domain/ids.ts';
 import { isStoreUnavailable, storeNow, uniqueViolation } from '../../src/store/database.ts';
+import { openPostgres } from '../../src/store/postgres.ts';
 import { readSetting, writeSetting } from '../../src/store/settings.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
 import { prepareStore } from '../helpers/stores.ts';
@@ -107,17 +110,15 @@ describeEachStore('database', (fresh, postgres) => {
 });
 
 describeEachStore('embedded store', (fresh) => {
-  test('it is readable by its owner only, with its log', async ({ skip }) => {
+  test('it is readable by its owner only, with its log', async () => {
     const store = await fresh();
-    if (store.dialect !== 'sqlite') skip('the server guards its own files');
     await prepareStore(store.open());
 
     for (const file of [store.place, `${store.place}-wal`, `${store.place}-shm`]) expect(statSync(file).mode & 0o777).toBe(0o600);
   });
 
-  test('a process that waits for another one to finish writing goes on with its other work', async ({ skip }) => {
+  test('a process that waits for another one to finish writing goes on with its other work', async () => {
     const store = await fresh();
-    if (store.dialect !== 'sqlite') skip('the server has row locks');
     const { database } = await prepareStore(store.open());
     const other = new DatabaseSync(store.place);
     other.exec('begin immediate');
@@ -135,7 +136,55 @@ describeEachStore('embedded store', (fresh) => {
     other.close();
     expect(await readSetting(database.db, 'a')).toBe('1');
   });
-});
+}, ['sqlite']);
+
+describeEachStore('store on another machine', (fresh) => {
+  test('connections that have gone silent are given up, and new ones are made', async () => {
+    const store = await fresh();
+    const network = await startProxy(new URL(store.place));
+    const database = openPostgres(network.url);
+    try {
+      await prepareStore(database);
+      await Promise.all([1, 2, 3].map((n) => writeSetting(database.db, `a-${n}`, '1')));
+
+      network.silenceOpenConnections();
+
+      const failures = await Promise.all([1, 2, 3].map((n) => failureOf(writeSetting(database.db, `a-${n}`, '2'))));
+      expect(failures.map((error) => isStoreUnavailable(error))).toEqual([true, true, true]);
+      await Promise.all([1, 2, 3].map((n) => writeSetting(database.db, `a-${n}`, '3')));
+      expect(await readSetting(database.db, 'a-1')).toBe('3');
+    } finally {
+      network.stop();
+      await database.close();
+    }
+  });
+}, ['postgres']);
+
+/** A way to the server on which connections can go silent without being closed, as after a network failure. */
+async function startProxy(target: URL): Promise<{ url: string; silenceOpenConnections(): void; stop(): void }> {
+  const sockets: Socket[] = [];
+  const proxy = createServer((client) => {
+    const server = connect(Number(target.port), target.hostname);
+    client.pipe(server).pipe(client);
+    for (const socket of [client, server]) {
+      socket.on('error', () => socket.destroy());
+      sockets.push(socket);
+    }
+  }).listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  const url = new URL(target);
+  url.port = String((proxy.address() as AddressInfo).port);
+  return {
+    url: url.href,
+    silenceOpenConnections() {
+      for (const socket of sockets) socket.unpipe().pause();
+    },
+    stop() {
+      for (const socket of sockets) socket.destroy();
+      proxy.close();
+    },
+  };
+}
 
 test('ids sort in the order in which they were made, and look as the outside expects', () => {
   const ids = Array.from({ length: 10_000 }, newId);
