@@ -1,4 +1,5 @@
 import { ApplicationFailure } from '@temporalio/common';
+import { UnknownIdError } from '../src/store/ledger.ts';
 import type { ActionError, OutgoingCall } from '../src/domain/invocation.ts';
 
 /** What a history may say about a failed attempt: one line without anything that the Action or the person wrote. */
@@ -7,6 +8,15 @@ export function describeFailure(error: ActionError, calls: OutgoingCall[]): stri
   if (call === undefined) return error.type;
   const answer = call.status === undefined ? `did not answer (${call.error})` : `answered ${call.status}`;
   return `${error.type}: ${call.host} ${answer}`;
+}
+
+/**
+ * A store that does not know the registration never will: asking again for ever would only hide that it was restored
+ * from an older backup, or that two installations share a namespace. Any other error is passed on.
+ */
+export function endIfUnknown(error: unknown): unknown {
+  if (!(error instanceof UnknownIdError)) return error;
+  return ApplicationFailure.nonRetryable(error.message, 'UNKNOWN_REGISTRATION');
 }
 
 /**

@@ -5,9 +5,9 @@ import type { Logger } from '../src/logger.ts';
 import { withInvocation } from '../src/registration/event.ts';
 import type { SandboxPool } from '../src/sandbox/pool.ts';
 import type { VersionCache } from '../src/builds/version-cache.ts';
-import type { AttemptEnd, ClaimedStep, Ledger } from '../src/store/ledger.ts';
+import { type AttemptEnd, type ClaimedStep, type Ledger, UnknownIdError } from '../src/store/ledger.ts';
 import type { ActionActivities, RunActionInput, RunActionResult, SettledState } from '../workflows/messages.ts';
-import { actionFailed, describeFailure } from './failures.ts';
+import { actionFailed, describeFailure, endIfUnknown } from './failures.ts';
 import { LEASE_MS, type LeaseKeeper } from './lease-keeper.ts';
 
 /** A worker that is gone is noticed after the heartbeat timeout of `activity-options.ts`; this lies well below it. */
@@ -32,14 +32,34 @@ export function createRunAction(deps: RunActionDeps): ActionActivities['runActio
     const context = Context.current();
     const beat = setInterval(() => context.heartbeat(), HEARTBEAT_MS);
     try {
-      return await attempt(deps, input, context.cancellationSignal, deps.logger.child({ registration_id: input.registrationId, step_id: input.stepId }));
+      return await attempt(deps, input, stopOf(context.cancellationSignal), deps.logger.child({ registration_id: input.registrationId, step_id: input.stepId }));
     } finally {
       clearInterval(beat);
     }
   };
 }
 
-async function attempt(deps: RunActionDeps, input: RunActionInput, cancelled: AbortSignal, logger: Logger): Promise<RunActionResult> {
+/**
+ * Fires when the attempt is to end: its step was cancelled, or the worker stops. Not when Temporal does not know it any
+ * more (timed out during a silence, or lost with Temporal's data): its lease keeps every other attempt away, so it goes
+ * on, and its end is recorded.
+ */
+function stopOf(cancellation: AbortSignal): AbortSignal {
+  const stop = new AbortController();
+  const take = (): void => {
+    if (isReason(cancellation, 'CANCELLED') || isReason(cancellation, 'WORKER_SHUTDOWN')) stop.abort(cancellation.reason);
+  };
+  if (cancellation.aborted) take();
+  else cancellation.addEventListener('abort', take, { once: true });
+  return stop.signal;
+}
+
+/** Reasons: `ActivityCancelReason` of Temporal's core, and `WORKER_SHUTDOWN`. */
+function isReason({ reason }: AbortSignal, name: 'CANCELLED' | 'WORKER_SHUTDOWN'): boolean {
+  return reason instanceof CancelledFailure && reason.message === name;
+}
+
+async function attempt(deps: RunActionDeps, input: RunActionInput, stop: AbortSignal, logger: Logger): Promise<RunActionResult> {
   const claimedAt = performance.now();
   let step: ClaimedStep;
   try {
@@ -48,13 +68,14 @@ async function attempt(deps: RunActionDeps, input: RunActionInput, cancelled: Ab
     if (claim.claim === 'held') return { state: 'held', delayMs: claim.delayMs, reason: claim.reason };
     step = claim.step;
   } catch (error) {
+    if (error instanceof UnknownIdError) throw endIfUnknown(error);
     return held(logger, error, 'the step could not be claimed');
   }
 
   const lease = deps.leases.keep(step.attempt.id, claimedAt);
   let result: InvocationResult;
   try {
-    result = await invoke(deps, step, AbortSignal.any([cancelled, lease.signal]));
+    result = await invoke(deps, step, AbortSignal.any([stop, lease.signal]));
   } catch (error) {
     lease.release();
     await release(deps, step, 'lost', logger);
@@ -67,9 +88,9 @@ async function attempt(deps: RunActionDeps, input: RunActionInput, cancelled: Ab
     return { state: 'held', delayMs: result.delayMs, reason: result.reason };
   }
   if (result.outcome === 'cancelled') {
-    const byWorkflow = cancelled.aborted && cancelled.reason instanceof CancelledFailure && cancelled.reason.message !== 'WORKER_SHUTDOWN';
+    const byWorkflow = isReason(stop, 'CANCELLED');
     await release(deps, step, byWorkflow ? 'cancelled' : 'lost', logger);
-    if (byWorkflow) throw cancelled.reason;
+    if (byWorkflow) throw stop.reason;
     return { state: 'held', delayMs: 1000, reason: 'the worker is stopping or has lost its lease' };
   }
   return await settle(deps, step, result, logger);

@@ -1,4 +1,4 @@
-import { closest, distance } from 'fastest-levenshtein';
+import { closest } from 'fastest-levenshtein';
 import ipaddr from 'ipaddr.js';
 import { resolve } from 'node:path';
 import { temporalSettings, type TemporalSettings } from './temporal/connection.ts';
@@ -35,9 +35,12 @@ interface Variable<T> {
 
 const text = (value: string): string => value;
 
+/** The API's port when none is given and it is free. */
+export const DEFAULT_PORT = 3000;
+
 /** The variables of the table in the README; a test holds the two equal. */
 export const VARIABLES = {
-  USHER_PORT: { default: '3000', about: 'Port of the API. When not set and taken, the next free one, and the start says so.', parse: port },
+  USHER_PORT: { default: String(DEFAULT_PORT), about: 'Port of the API. When not set and taken, the next free one, and the start says so.', parse: port },
   USHER_HOST: { default: '127.0.0.1', about: 'Address that the API listens on.', parse: text },
   USHER_DATA_DIR: { default: '.usher', about: 'Folder of the store, the keys and the Temporal development server.', parse: text },
   USHER_CLIENT_ID: { default: 'made on the first start', about: 'Client id of the first client.', parse: pattern(/^[\w.-]{1,64}$/, '1 to 64 letters, digits, ".", "_" or "-"') },
@@ -110,10 +113,7 @@ function unknownNames(env: NodeJS.ProcessEnv): string[] {
   const known = Object.keys(VARIABLES);
   return Object.keys(env)
     .filter((name) => name.startsWith('USHER_') && !known.includes(name))
-    .map((name) => {
-      const nearest = closest(name, known);
-      return `${name} is not a variable of Usher${distance(name, nearest) <= 5 ? `; did you mean ${nearest}?` : ''}`;
-    });
+    .map((name) => `${name} is not a variable of Usher; the nearest is ${closest(name, known)}`);
 }
 
 function readTemporal(env: NodeJS.ProcessEnv, problems: string[]): TemporalSettings {

@@ -1,15 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { access, chmod, constants, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, constants, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-
-/** A start that cannot go on, in one sentence that says what happened and what to do. */
-export class StartError extends Error {
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'StartError';
-  }
-}
+import { asStartError, StartError } from './start-error.ts';
 
 /** Where things stand in the data directory. */
 export interface DataPaths {
@@ -45,63 +38,65 @@ export function dataPaths(dataDir: string): DataPaths {
 export async function prepareDataDir(dataDir: string): Promise<DataPaths> {
   try {
     await mkdir(dataDir, { recursive: true });
-    await chmod(dataDir, 0o711);
+    await chmod(dataDir, 0o711).catch((error: NodeJS.ErrnoException) => {
+      // Somebody else's folder in which we may write, as mounted volumes are: its rights are not ours to choose.
+      if (error.code !== 'EPERM') throw error;
+    });
     await access(dataDir, constants.W_OK | constants.X_OK);
     const probe = join(dataDir, `.probe-${process.pid}`);
-    await writeFile(probe, 'x');
-    await rm(probe);
+    try {
+      await writeFile(probe, 'x');
+    } finally {
+      await rm(probe, { force: true });
+    }
   } catch (error) {
-    throw new StartError(whyNotWritable(dataDir, error), { cause: error });
+    throw asStartError(error, `The data directory ${dataDir}`);
   }
   return dataPaths(dataDir);
-}
-
-function whyNotWritable(dataDir: string, error: unknown): string {
-  const code = (error as NodeJS.ErrnoException).code;
-  switch (code) {
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return `The disk of the data directory ${dataDir} is full: free some space and start again; nothing was changed.`;
-    case 'EACCES':
-    case 'EPERM':
-    case 'EROFS':
-      return `The data directory ${dataDir} cannot be written (${code}): give this user the right to write there, or set USHER_DATA_DIR to another folder.`;
-    case 'ENOTDIR':
-    case 'EEXIST':
-      return `The data directory ${dataDir} is not a folder: set USHER_DATA_DIR to one.`;
-    default:
-      return `The data directory ${dataDir} cannot be used (${code ?? String(error)}): set USHER_DATA_DIR to another folder.`;
-  }
 }
 
 /**
  * The key under which everything is sealed: the one given, or the one kept in the data directory, made on the first start.
  *
- * @throws {StartError} when the kept one is damaged.
+ * @throws {StartError} when the kept one is damaged or cannot be read, or is missing beside a store.
  */
 export async function readMasterKey(paths: DataPaths, given: Buffer | null): Promise<Buffer> {
   if (given !== null) return given;
-  const kept = await readIfThere(paths.masterKey);
-  if (kept !== null) {
-    const key = Buffer.from(kept.trim(), 'base64');
-    if (key.length !== 32) {
-      throw new StartError(`The master key in ${paths.masterKey} is damaged: put the right one back, or give it as USHER_MASTER_KEY.`);
-    }
-    return key;
+  // Before the key is looked for: a store is made after its key, so that of two first starts at once none misses it.
+  const hasStore = existsSync(paths.store);
+  try {
+    let kept = await readIfThere(paths.masterKey);
+    if (kept === null && !hasStore) kept = await makeSecretFile(paths.masterKey, randomBytes(32).toString('base64'));
+    if (kept !== null) return parseMasterKey(kept, paths);
+  } catch (error) {
+    throw asStartError(error, `The master key ${paths.masterKey}`);
   }
-  if (existsSync(paths.store)) {
-    throw new StartError(`The store ${paths.store} is there, but its master key ${paths.masterKey} is not: put it back, or give it as USHER_MASTER_KEY.`);
-  }
-  const key = randomBytes(32);
-  await writeSecretFile(paths.masterKey, key.toString('base64'));
-  return key;
+  throw new StartError(`The store ${paths.store} is there, but its master key ${paths.masterKey} is not: put it back, or give it as USHER_MASTER_KEY; nothing was changed.`);
 }
 
-/** Writes a file that only its owner can read, whole or not at all; without a line break, as `curl` sends a file as it is. */
-export async function writeSecretFile(path: string, secret: string): Promise<void> {
+function parseMasterKey(text: string, paths: DataPaths): Buffer {
+  const key = Buffer.from(text.trim(), 'base64');
+  if (key.length === 32) return key;
+  throw new StartError(`The master key in ${paths.masterKey} is damaged: put the right one back, or give it as USHER_MASTER_KEY; nothing was changed.`);
+}
+
+/**
+ * Makes a file that only its owner can read, whole or not at all; without a line break, as `curl` sends a file as it is.
+ *
+ * @returns what the file holds: of several processes that make it at once, all get the same.
+ */
+export async function makeSecretFile(path: string, secret: string): Promise<string> {
   const half = `${path}.${process.pid}`;
-  await writeFile(half, secret, { mode: 0o600, flush: true });
-  await rename(half, path);
+  try {
+    await writeFile(half, secret, { mode: 0o600, flush: true });
+    await link(half, path);
+    return secret;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    return await readFile(path, 'utf8');
+  } finally {
+    await rm(half, { force: true });
+  }
 }
 
 /** A file's text, or null when there is none. */

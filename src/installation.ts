@@ -1,9 +1,10 @@
-import { WrongMasterKeyError, createKeyring, type Keyring } from './store/keyring.ts';
-import { type Database, isStoreUnavailable } from './store/database.ts';
+import { type DataPaths, prepareDataDir, readMasterKey } from './data-dir.ts';
+import { asStartError, StartError } from './start-error.ts';
+import type { Database } from './store/database.ts';
+import { createKeyring, type Keyring, WrongMasterKeyError } from './store/keyring.ts';
 import { acquireLock, type Lock, LockedError } from './store/lock.ts';
 import { migrate, StoreNewerError } from './store/migrate.ts';
 import { openSqlite } from './store/sqlite.ts';
-import { type DataPaths, prepareDataDir, readMasterKey, StartError } from './data-dir.ts';
 
 /** The opened data directory: store at its newest tables, and the keys. */
 export interface Installation {
@@ -32,20 +33,19 @@ export async function openInstallation(options: { dataDir: string; masterKey: Bu
   } catch (error) {
     await database?.close();
     if (error instanceof WrongMasterKeyError || error instanceof StoreNewerError) throw new StartError(error.message, { cause: error });
-    if (isStoreUnavailable(error)) {
-      throw new StartError(`The store ${paths.store} cannot be used (${(error as Error).message}): look at the disk's space and the file's rights, and start again; nothing was changed.`, { cause: error });
-    }
-    throw error;
+    throw asStartError(error, `The store ${paths.store}`);
   }
 }
 
 /** How long a starting role waits for a predecessor that is just dying. */
-const LOCK_PATIENCE_MS = 20_000;
+const LOCK_PATIENCE_MS = 10_000;
+const LOOK_EVERY_MS = 100;
 
 /**
  * Takes a lock of the data directory; held until the process ends.
  *
- * @throws {StartError} when another living process has it.
+ * @param patient waits 10 s for whoever has it.
+ * @throws {StartError} when another living process has it, or the file cannot be used.
  */
 export async function takeLock(path: string, patient: boolean): Promise<Lock> {
   const giveUpAt = performance.now() + (patient ? LOCK_PATIENCE_MS : 0);
@@ -53,9 +53,9 @@ export async function takeLock(path: string, patient: boolean): Promise<Lock> {
     try {
       return acquireLock(path);
     } catch (error) {
-      if (!(error instanceof LockedError)) throw error;
+      if (!(error instanceof LockedError)) throw asStartError(error, `The lock file ${path}`);
       if (performance.now() >= giveUpAt) throw new StartError(error.message, { cause: error });
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
     }
   }
 }

@@ -1,37 +1,48 @@
 import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { type Config, ConfigError, loadConfig } from './config.ts';
-import { StartError } from './data-dir.ts';
 import { createLogger, type Logger } from './logger.ts';
-import type { RoleMessage } from './role-process.ts';
+import type { Role, RoleMessage } from './role-process.ts';
 import { runApi } from './roles/api.ts';
 import type { RunningRole } from './roles/role.ts';
 import { runWorker } from './roles/worker.ts';
+import { asStartError, StartError } from './start-error.ts';
 import { createSupervisor } from './supervisor.ts';
 
 const USAGE = 'Usage: npm start [-- --role all|api|worker]';
+/** One Ctrl-C arrives up to three times: from the terminal, from npm, and from the supervisor. */
+const SAME_SIGNAL_MS = 500;
 
 /** The command line: what to run, and how it ends. The only place that handles signals and exits. */
 async function main(): Promise<void> {
-  const role = readRole();
+  outliveReaders();
+  const { role, supervised } = readArguments();
   const config = loadConfig(process.env, process.cwd());
   const logger = createLogger({ level: config.logLevel, role: role === 'all' ? 'supervisor' : role });
-  if (role === 'all') await runAll(config, logger);
-  else await runRole(role, config, logger);
+  try {
+    if (role === 'all') await runAll(config, logger);
+    else await runRole(role, { config, logger, supervised });
+  } catch (error) {
+    throw explain(error, config);
+  }
 }
 
-function readRole(): 'all' | 'api' | 'worker' {
-  let role: string;
+/** `--supervised` is for the supervisor alone; an IPC channel does not tell, as process managers make one too. */
+function readArguments(): { role: 'all' | Role; supervised: boolean } {
+  let values: { role: string; supervised: boolean };
   try {
-    role = parseArgs({ options: { role: { type: 'string', default: 'all' } } }).values.role;
+    const options = { role: { type: 'string', default: 'all' }, supervised: { type: 'boolean', default: false } } as const;
+    ({ values } = parseArgs({ options }));
   } catch (error) {
     throw new StartError(`${(error as Error).message}\n${USAGE}`);
   }
-  if (role === 'all' || role === 'api' || role === 'worker') return role;
+  const { role, supervised } = values;
+  if (role === 'all' || role === 'api' || role === 'worker') return { role, supervised };
   throw new StartError(`There is no role "${role}".\n${USAGE}`);
 }
 
 async function runAll(config: Config, logger: Logger): Promise<void> {
+  let failed = false;
   const supervisor = createSupervisor({
     config,
     env: process.env,
@@ -39,8 +50,11 @@ async function runAll(config: Config, logger: Logger): Promise<void> {
     logger,
     say: (line) => process.stdout.write(`${line}\n`),
     onFatal: (error) => {
+      // The second role fails for the same reason.
+      if (failed) return;
+      failed = true;
       fail(error);
-      void supervisor.stop().finally(() => process.exit(1));
+      supervisor.stop().then(() => process.exit(1), exitWith);
     },
   });
   stopOnSignals(() => {
@@ -55,46 +69,72 @@ async function runAll(config: Config, logger: Logger): Promise<void> {
   }
 }
 
-async function runRole(name: 'api' | 'worker', config: Config, logger: Logger): Promise<void> {
-  const supervised = process.send !== undefined;
-  const tell = (message: RoleMessage): void => void process.send?.(message);
-  let role: RunningRole;
+async function runRole(name: Role, { config, logger, supervised }: { config: Config; logger: Logger; supervised: boolean }): Promise<void> {
+  let role: RunningRole | undefined;
+  // Before it has started there is nothing to wait for.
+  stopOnSignals(async () => await role?.stop(), { supervised });
+  // A supervisor that was killed cannot ask: what it left behind must not run beside its successor.
+  if (supervised) process.on('disconnect', () => process.exit(1));
   try {
     role = await (name === 'api' ? runApi : runWorker)({
       config,
       logger,
       // Only where everything runs on one machine do Actions reach the services of that machine.
       loopbackOpen: supervised,
-      onReady: (facts) => tell({ type: 'ready', facts }),
+      onReady(facts) {
+        if (supervised) tell({ type: 'ready', facts });
+        else logger.info(facts, `the role ${name} is ready`);
+      },
+      onFailed(error) {
+        logger.fatal({ err: error }, `the role ${name} failed`);
+        Promise.resolve(role?.stop()).then(() => process.exit(1), exitWith);
+      },
     });
   } catch (error) {
-    if (error instanceof StartError) {
-      tell({ type: 'fatal', message: error.message });
-      if (supervised) process.exit(1);
-    }
-    throw error;
+    const said = explain(error, config);
+    if (!supervised || !(said instanceof StartError)) throw error;
+    tell({ type: 'fatal', message: said.message }, () => process.exit(1));
+    return;
   }
-  stopOnSignals(role.stop);
-  // A supervisor that was killed cannot ask: what it left behind must not run beside its successor.
-  process.on('disconnect', () => process.exit(1));
-  process.on('message', role.onMessage);
+  if (supervised) process.on('message', role.onMessage);
 }
 
-/** Ends with 0 when `stop` is done; a second signal ends at once. */
-function stopOnSignals(stop: () => Promise<void>): void {
-  let stopping = false;
+function tell(message: RoleMessage, whenSent?: () => void): void {
+  process.send?.(message, undefined, undefined, whenSent);
+}
+
+/** Ends with 0 when `stop` is done; a second Ctrl-C ends at once. */
+function stopOnSignals(stop: () => Promise<void>, { supervised = false } = {}): void {
+  let stoppingSince: number | undefined;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      // Ctrl-C reaches the roles from the terminal and from the supervisor: only a person's second one is meant so.
-      if (stopping && process.send === undefined) process.exit(130);
-      if (stopping) return;
-      stopping = true;
-      stop().then(() => process.exit(0), (error: unknown) => {
-        fail(error);
-        process.exit(1);
-      });
+      if (stoppingSince !== undefined) {
+        // A role is ended by its supervisor, or with it.
+        if (!supervised && performance.now() - stoppingSince > SAME_SIGNAL_MS) process.exit(130);
+        return;
+      }
+      stoppingSince = performance.now();
+      stop().then(() => process.exit(0), exitWith);
     });
   }
+}
+
+/** Whoever reads the output may go first (`npm start | head`, `| tee` at a Ctrl-C): no reason to end, or not in order. */
+function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
+  }
+}
+
+function explain(error: unknown, { dataDir }: Config): unknown {
+  return asStartError(error, (error as NodeJS.ErrnoException).path ?? `The data directory ${dataDir}`);
+}
+
+function exitWith(error: unknown): void {
+  fail(error);
+  process.exit(1);
 }
 
 function fail(error: unknown): void {
@@ -102,7 +142,4 @@ function fail(error: unknown): void {
   process.stderr.write(`${said ? error.message : (error as Error).stack ?? String(error)}\n`);
 }
 
-main().catch((error: unknown) => {
-  fail(error);
-  process.exit(1);
-});
+main().catch(exitWith);

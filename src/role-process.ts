@@ -6,7 +6,7 @@ export type Role = 'api' | 'worker';
 /** What a role tells its supervisor. */
 export type RoleMessage =
   | { type: 'ready'; facts: Record<string, string> }
-  /** It cannot start, and starting it again would not help. */
+  /** It cannot start; the message is for people. */
   | { type: 'fatal'; message: string };
 
 /** What the supervisor tells the role `api`: what is not at its best, by name, for `/readyz`. */
@@ -30,6 +30,10 @@ export interface RoleProcess {
   stop(): Promise<void>;
 }
 
+/**
+ * @param options.onDown it has died and is started again.
+ * @param options.onFatal it could not start the first time, and starting it again would not help.
+ */
 export function createRoleProcess(options: {
   role: Role;
   mainPath: string;
@@ -42,26 +46,36 @@ export function createRoleProcess(options: {
   const { role, logger } = options;
   let child: ChildProcess | null = null;
   let stopping = false;
+  let hasBeenReady = false;
   let pauseMs = FIRST_PAUSE_MS;
   let timer: NodeJS.Timeout | undefined;
   let gone: Promise<void> = Promise.resolve();
 
   function start(): void {
     const startedAt = performance.now();
-    const started = fork(options.mainPath, ['--role', role], { env: options.env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const started = fork(options.mainPath, ['--role', role, '--supervised'], { env: options.env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     child = started;
+    let why: string | undefined;
     started.on('message', (message: RoleMessage) => {
-      if (message.type === 'ready') return options.onReady(message.facts);
-      stopping = true;
-      options.onFatal(message.message);
+      if (message.type === 'ready') {
+        hasBeenReady = true;
+        options.onReady(message.facts);
+      } else if (hasBeenReady) {
+        // It ran before, so it may run again: when the disk has space again, the port is free again.
+        why = `could not be started: ${message.message}`;
+      } else {
+        stopping = true;
+        options.onFatal(message.message);
+      }
     });
     gone = new Promise((resolve) => {
       started.once('error', (error) => ended(`could not be started: ${error.message}`));
       started.once('exit', (code, signal) => ended(signal === null ? `ended with code ${code}` : `was ended by ${signal}`));
-      function ended(reason: string): void {
+      function ended(how: string): void {
         if (child === started) child = null;
         resolve();
         if (stopping) return;
+        const reason = why ?? how;
         if (performance.now() - startedAt > STEADY_MS) pauseMs = FIRST_PAUSE_MS;
         logger.error({ reason, again_in_ms: pauseMs }, `the ${role} ${reason}; starting it again`);
         options.onDown(reason, pauseMs);

@@ -1,15 +1,14 @@
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import type { Config } from './config.ts';
-import { dataPaths, prepareDataDir, StartError } from './data-dir.ts';
+import { type Config, DEFAULT_PORT } from './config.ts';
+import { dataPaths, prepareDataDir } from './data-dir.ts';
 import { openInstallation, takeLock } from './installation.ts';
 import type { Logger } from './logger.ts';
-import type { Lock } from './store/lock.ts';
 import { createRoleProcess, type Role } from './role-process.ts';
+import { asStartError, StartError } from './start-error.ts';
+import type { Lock } from './store/lock.ts';
 import { createDevServer, type DevServer, type DevServerPorts, prepareDevServer } from './temporal/dev-server.ts';
 import { findServer } from './temporal/find-server.ts';
-import { anyFreePort, isPortFree, nextFreePort } from './temporal/free-port.ts';
-
-const DEFAULT_PORT = 3000;
 
 /** What a running Usher is reached by; also kept as JSON in the data directory, for the demo and for scripts. */
 export interface RunningUsher {
@@ -24,7 +23,7 @@ export interface RunningUsher {
 export interface Supervisor {
   /** Resolves when sign-ups are served. Temporal and the worker may take longer. */
   start(): Promise<void>;
-  /** Ends everything in order: no new work, running attempts, then Temporal. */
+  /** Ends everything in order: the roles, which let running attempts end, then Temporal. */
   stop(): Promise<void>;
 }
 
@@ -55,22 +54,10 @@ export function createSupervisor(options: {
     roles.api?.send({ type: 'status', degraded });
   }
 
-  /** The API's port: the given one (0: any), else 3000 or the next free one. */
-  async function choosePort(): Promise<number> {
-    // Chosen here and not by the role, so that a role that is started again serves where the one before did.
-    if (config.port === 0) return await anyFreePort(config.host);
-    if (config.port !== null) {
-      if (await isPortFree(config.port, config.host)) return config.port;
-      throw new StartError(`Port ${config.port} (USHER_PORT) is in use: end what listens there, or set USHER_PORT to another one.`);
-    }
-    const port = await nextFreePort(DEFAULT_PORT, config.host);
-    if (port !== DEFAULT_PORT) say(`Port ${DEFAULT_PORT} is in use; taking ${port}. Set USHER_PORT to choose another one.`);
-    return port;
-  }
-
   async function runTemporal(ports: DevServerPorts): Promise<void> {
     const server = await findServer({ address: null, env: options.env, cacheDir: config.cacheDir, output: process.stderr, signal: ending.signal });
     if (server.kind === 'address') throw new TypeError('a server was found where none was given');
+    ending.signal.throwIfAborted();
     devServer = createDevServer({
       program: server.program,
       folder: dataPaths(config.dataDir).temporal,
@@ -113,14 +100,8 @@ export function createSupervisor(options: {
       // What is wrong with the data directory is said here, once, before any process is started.
       await (await openInstallation(config)).close();
 
-      const port = await choosePort();
-      const own = config.temporal.address === null;
-      const ports = own ? await prepareDevServer({ folder: paths.temporal, logger }) : null;
-      const env = {
-        ...options.env,
-        USHER_PORT: String(port),
-        ...(ports === null ? {} : { TEMPORAL_ADDRESS: `127.0.0.1:${ports.grpc}` }),
-      };
+      const ports = config.temporal.address === null ? await prepareTemporal(paths.temporal, logger) : null;
+      const env = roleEnv(options.env, ports, config.temporal.namespace);
       if (ports !== null) degraded['temporal'] = 'starting';
       const apiReady = startRole('api', env);
       if (ports !== null) {
@@ -133,6 +114,12 @@ export function createSupervisor(options: {
       void startRole('worker', env).then(() => say('Ready: registrations run.'));
 
       const facts = await apiReady;
+      const { port } = new URL(facts['address']!);
+      if (config.port === null && Number(port) !== DEFAULT_PORT) {
+        say(`Port ${DEFAULT_PORT} is in use; taking ${port}. Set USHER_PORT to choose another one.`);
+      }
+      // When it is started again, it serves where it did before.
+      env['USHER_PORT'] = port;
       const running: RunningUsher = {
         pid: process.pid,
         api: facts['address']!,
@@ -146,24 +133,42 @@ export function createSupervisor(options: {
 
     async stop() {
       ending.abort(new Error('Usher is stopping'));
-      await roles.api?.stop();
-      await roles.worker?.stop();
-      await temporalTask;
+      // Both at once, as Ctrl-C does it: a role that ends unasked would be started again.
+      await Promise.all([roles.api?.stop(), roles.worker?.stop()]);
       await devServer?.stop();
+      await temporalTask;
       lock?.release();
     },
   };
+}
+
+/** @throws {StartError} when another Usher's server is there, or no port is free. */
+async function prepareTemporal(folder: string, logger: Logger): Promise<DevServerPorts> {
+  try {
+    return await prepareDevServer({ folder, logger });
+  } catch (error) {
+    const said = asStartError(error, `The folder ${folder}`);
+    throw said instanceof StartError ? said : new StartError((error as Error).message, { cause: error });
+  }
+}
+
+/** A role's environment. What is meant for a Temporal server elsewhere must not reach for the development server. */
+function roleEnv(env: NodeJS.ProcessEnv, ports: DevServerPorts | null, namespace: string): NodeJS.ProcessEnv {
+  if (ports === null) return { ...env };
+  const others = Object.entries(env).filter(([name]) => !name.startsWith('TEMPORAL_'));
+  return { ...Object.fromEntries(others), TEMPORAL_ADDRESS: `127.0.0.1:${ports.grpc}`, TEMPORAL_NAMESPACE: namespace };
 }
 
 function sayHello(
   say: (line: string) => void,
   { running, isolation, secretGiven, temporalAddress }: { running: RunningUsher; isolation: string; secretGiven: boolean; temporalAddress: string | null },
 ): void {
+  const secret = secretGiven ? 'in USHER_CLIENT_SECRET' : existsSync(running.clientSecretFile) ? `in ${running.clientSecretFile}` : 'the one given to an earlier start';
   say('');
   say('Usher serves sign-ups.');
   say(`  API        ${running.api}`);
   say(`  Web UI     ${running.webUi ?? `that of the Temporal server at ${temporalAddress}`}`);
-  say(`  Client     ${running.clientId} (the secret is ${secretGiven ? 'in USHER_CLIENT_SECRET' : `in ${running.clientSecretFile}`})`);
+  say(`  Client     ${running.clientId} (the secret is ${secret})`);
   for (const [index, wall] of isolation.split('\n').entries()) say(`  ${index === 0 ? 'Isolation' : '         '}  ${wall}`);
   say('  Sign up    ' + [
     `curl ${running.api}/dbconnections/signup -H 'content-type: application/json'`,

@@ -7,6 +7,8 @@ const CLAIM_LEASE_MS = 15_000;
 const BATCH = 50;
 /** What a crash between commit and wake-up left is found after this. */
 const POLL_MS = 1_000;
+/** Temporal is asked this often also when nothing is due, so that its silence, or another one in its place, is noticed. */
+const LOOK_EVERY_MS = 5_000;
 const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 10_000;
 /** A start that Temporal refuses for its own sake is tried again after this, doubling. */
@@ -29,14 +31,15 @@ export interface Dispatcher {
 export function createDispatcher(deps: {
   outbox: Outbox;
   starter: RegistrationStarter;
-  /** Called when Temporal is reached for the first time and after each silence. */
-  onReached(): Promise<void>;
+  /** Asks Temporal who it is, now and then; `afterSilence`: it has not answered before. Rejects when it is unreachable. */
+  look(options: { afterSilence: boolean }): Promise<void>;
   logger: Logger;
 }): Dispatcher {
   const { outbox, starter, logger } = deps;
   const stopping = new AbortController();
   let reachedOnce = false;
   let unreachable: string | null = 'not asked yet';
+  let lookedAt = -Infinity;
   let pauseMs = FIRST_PAUSE_MS;
   let woken = false;
   let endRest: (() => void) | undefined;
@@ -83,9 +86,11 @@ export function createDispatcher(deps: {
     return left.length === 0 && claimed.length === BATCH;
   }
 
-  async function reach(): Promise<void> {
-    await deps.onReached();
-    if (unreachable !== null) logger.info('Temporal is reached; registrations are handed over');
+  async function look(): Promise<void> {
+    await deps.look({ afterSilence: unreachable !== null });
+    lookedAt = performance.now();
+    if (unreachable === null) return;
+    logger.info('Temporal is reached; registrations are handed over');
     unreachable = null;
     reachedOnce = true;
     pauseMs = FIRST_PAUSE_MS;
@@ -94,7 +99,7 @@ export function createDispatcher(deps: {
   async function loop(): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
-        if (unreachable !== null) await reach();
+        if (unreachable !== null || performance.now() - lookedAt > LOOK_EVERY_MS) await look();
         const more = await dispatch();
         if (!more && unreachable === null) await rest(POLL_MS, { wakeable: true });
       } catch (error) {

@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createBuilder } from '../builds/builder.ts';
 import { createVersionCache } from '../builds/version-cache.ts';
-import { StartError } from '../data-dir.ts';
+import { DEFAULT_PORT } from '../config.ts';
 import { actionsRoutes } from '../http/actions-routes.ts';
 import { createApp } from '../http/app.ts';
 import { createAuth } from '../http/auth.ts';
@@ -18,7 +18,7 @@ import { createRegister } from '../registration/register.ts';
 import { createSignUp } from '../registration/sign-up.ts';
 import { createSweep } from '../registration/sweep.ts';
 import type { StatusMessage } from '../role-process.ts';
-import { createSandboxPool } from '../sandbox/pool.ts';
+import { StartError } from '../start-error.ts';
 import { createActionStore } from '../store/actions.ts';
 import { createBindingStore, loadBoundActions } from '../store/bindings.ts';
 import { readCache } from '../store/cache.ts';
@@ -33,14 +33,19 @@ import { createSigningKeys } from '../store/signing-keys.ts';
 import { createUserStore } from '../store/users.ts';
 import { createVersionStore } from '../store/versions.ts';
 import { ensureFirstClient } from './first-client.ts';
-import { type RoleOptions, type RunningRole, temporalEndpoint } from './role.ts';
+import { type RoleOptions, type RunningRole, startSandboxes, temporalEndpoint } from './role.ts';
 import { createTemporalLink } from './temporal-link.ts';
 
 /** Sign-ups at work in pre-user-registration Actions at once. */
 const PRE_REGISTRATION_SLOTS = 8;
+/** Requests under way get this long after a stop. */
+const REQUEST_GRACE_MS = 10_000;
+/** How far above the default port a free one is looked for. */
+const PORTS_TRIED = 100;
 
 /** The role `api`: HTTP, builds, pre-user-registration Actions, and the hand-over of registrations to Temporal. */
-export async function runApi({ config, logger, loopbackOpen, onReady }: RoleOptions): Promise<RunningRole> {
+export async function runApi(options: RoleOptions): Promise<RunningRole> {
+  const { config, logger, onReady } = options;
   const { paths, database, keyring, close } = await openInstallation(config);
   const lock = await takeLock(paths.roleLock('api'), true);
 
@@ -54,12 +59,12 @@ export async function runApi({ config, logger, loopbackOpen, onReady }: RoleOpti
   const outbox = createOutbox({ database });
 
   const temporal = createTemporalLink({ endpoint: temporalEndpoint(config), database, outbox, logger });
-  const dispatcher = createDispatcher({ outbox, starter: temporal.starter, onReached: temporal.onReached, logger });
+  const dispatcher = createDispatcher({ outbox, starter: temporal.starter, look: temporal.look, logger });
   const sweep = createSweep({ outbox, ledger, starter: temporal.starter, wake: () => dispatcher.wake(), logger });
 
   const builder = createBuilder({ database, dataDir: config.dataDir, logger, alone: true });
   const versions = createVersionCache({ database, keyring, dataDir: config.dataDir });
-  const sandbox = await createSandboxPool({ slots: PRE_REGISTRATION_SLOTS, egress: { allow: config.egressAllow, loopbackOpen }, logger });
+  const sandbox = await startSandboxes(PRE_REGISTRATION_SLOTS, options);
   const preUserRegistration = createPreUserRegistration({
     loadBoundActions: () => loadBoundActions('pre-user-registration', database.db),
     readCache: () => readCache(database.db, keyring, 'pre-user-registration', Date.now()),
@@ -95,7 +100,8 @@ export async function runApi({ config, logger, loopbackOpen, onReady }: RoleOpti
   });
 
   async function readiness(): Promise<Readiness> {
-    const degraded = { ...fromSupervisor, ...temporal.degraded(dispatcher.temporal()) };
+    // Of what both speak of, the supervisor knows more: it runs the development server.
+    const degraded = { ...temporal.degraded(dispatcher.temporal()), ...fromSupervisor };
     try {
       await storeNow(database);
     } catch (error) {
@@ -105,7 +111,7 @@ export async function runApi({ config, logger, loopbackOpen, onReady }: RoleOpti
   }
 
   const server = createServer(app);
-  const port = await listen(server, config.port ?? 3000, config.host);
+  const port = await listen(server, config.port, config.host);
   dispatcher.start();
   sweep.start();
   await builder.start();
@@ -123,7 +129,9 @@ export async function runApi({ config, logger, loopbackOpen, onReady }: RoleOpti
       const closed = once(server, 'close');
       server.close();
       server.closeIdleConnections();
+      const cut = setTimeout(() => server.closeAllConnections(), REQUEST_GRACE_MS);
       await closed;
+      clearTimeout(cut);
       await Promise.all([dispatcher.stop(), sweep.stop(), builder.stop(), sandbox.close({ graceMs: 0 })]);
       await temporal.close();
       await close();
@@ -132,14 +140,25 @@ export async function runApi({ config, logger, loopbackOpen, onReady }: RoleOpti
   };
 }
 
-async function listen(server: Server, port: number, host: string): Promise<number> {
-  server.listen(port, host);
-  try {
-    await once(server, 'listening');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'EADDRINUSE') throw new StartError(`Port ${port} (USHER_PORT) is in use: end what listens there, or set USHER_PORT to another one.`, { cause: error });
-    throw new StartError(`Usher cannot listen on ${host}:${port} (${code ?? message}): set USHER_HOST and USHER_PORT to an address of this machine.`, { cause: error });
+/** @param port null: the default one, or the next free one. */
+async function listen(server: Server, port: number | null, host: string): Promise<number> {
+  // By listening, not by looking first: another program may take a port between the two.
+  for (let tried = port ?? DEFAULT_PORT; ; tried++) {
+    server.listen(tried, host);
+    try {
+      await once(server, 'listening');
+      return (server.address() as AddressInfo).port;
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code !== 'EADDRINUSE') {
+        throw new StartError(`Usher cannot listen on ${host}:${tried} (${code ?? message}): set USHER_HOST and USHER_PORT to an address of this machine.`, { cause: error });
+      }
+      if (port !== null) {
+        throw new StartError(`Port ${port} (USHER_PORT) is in use: end what listens there, or set USHER_PORT to another one.`, { cause: error });
+      }
+      if (tried === DEFAULT_PORT + PORTS_TRIED - 1) {
+        throw new StartError(`The ports from ${DEFAULT_PORT} to ${tried} are in use: set USHER_PORT to one that is free.`, { cause: error });
+      }
+    }
   }
-  return (server.address() as AddressInfo).port;
 }

@@ -1,12 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { type DataPaths, readIfThere, writeSecretFile } from '../data-dir.ts';
+import { type DataPaths, makeSecretFile, readIfThere } from '../data-dir.ts';
+import { asStartError, StartError } from '../start-error.ts';
 import type { ClientStore } from '../store/clients.ts';
+
+/** Of `USHER_CLIENT_SECRET` too. */
+const MIN_SECRET_CHARS = 32;
 
 /**
  * Sees to the first client: with the id and secret given, or, on the first start, ones that are made and kept in the
  * data directory. The secret stands in its file before the store takes it, so that a crash in between loses nothing.
  *
  * @returns the client's id.
+ * @throws {StartError} when the file is damaged or cannot be read or written.
  */
 export async function ensureFirstClient(options: {
   clients: Pick<ClientStore, 'ensureFirst' | 'hasFirst'>;
@@ -15,10 +20,22 @@ export async function ensureFirstClient(options: {
   clientSecret: string | null;
 }): Promise<string> {
   const { clients, paths, clientId } = options;
-  let clientSecret = options.clientSecret ?? (await readIfThere(paths.clientSecret))?.trim() ?? null;
-  if (clientSecret === null && !(await clients.hasFirst())) {
-    clientSecret = randomBytes(48).toString('base64url');
-    await writeSecretFile(paths.clientSecret, clientSecret);
-  }
+  const clientSecret = options.clientSecret ?? (await readKeptSecret(paths.clientSecret, async () => !(await clients.hasFirst())));
   return await clients.ensureFirst({ clientId, clientSecret });
+}
+
+/** @returns null when there is no file and none is wanted: an earlier start was given the secret. */
+async function readKeptSecret(path: string, isWanted: () => Promise<boolean>): Promise<string | null> {
+  let kept: string | null;
+  try {
+    kept = await readIfThere(path);
+    if (kept === null && (await isWanted())) kept = await makeSecretFile(path, randomBytes(48).toString('base64url'));
+  } catch (error) {
+    throw asStartError(error, `The client secret ${path}`);
+  }
+  const secret = kept?.trim() ?? null;
+  if (secret !== null && secret.length < MIN_SECRET_CHARS) {
+    throw new StartError(`The client secret in ${path} is damaged: put the right one back, or give one as USHER_CLIENT_SECRET, with its USHER_CLIENT_ID.`);
+  }
+  return secret;
 }

@@ -1,5 +1,7 @@
 import type { Config } from '../config.ts';
 import type { Logger } from '../logger.ts';
+import { createSandboxPool, type SandboxPool } from '../sandbox/pool.ts';
+import { StartError } from '../start-error.ts';
 import type { TemporalEndpoint } from '../temporal/connection.ts';
 
 /** What a role is given by the command line. */
@@ -10,6 +12,8 @@ export interface RoleOptions {
   loopbackOpen: boolean;
   /** Called once it works; `facts` are what its supervisor tells people. */
   onReady(facts: Record<string, string>): void;
+  /** Called when it has failed after its start, for good: to be stopped and started anew. */
+  onFailed(error: unknown): void;
 }
 
 export interface RunningRole {
@@ -22,4 +26,20 @@ export interface RunningRole {
 /** The Temporal server that a role speaks with; where nobody named one, the usual address of a local one. */
 export function temporalEndpoint(config: Config): TemporalEndpoint {
   return { ...config.temporal, address: config.temporal.address ?? '127.0.0.1:7233' };
+}
+
+/**
+ * Starts the pool of a role.
+ *
+ * @throws {StartError} when this machine lets no sandbox run.
+ */
+export async function startSandboxes(slots: number, { config, logger, loopbackOpen }: RoleOptions): Promise<SandboxPool> {
+  try {
+    return await createSandboxPool({ slots, egress: { allow: config.egressAllow, loopbackOpen }, logger });
+  } catch (error) {
+    throw new StartError(
+      `The sandboxes for Actions cannot be started (${(error as Error).message}): see that the system's temporary folder has space, and that this user may write to it and start programs.`,
+      { cause: error },
+    );
+  }
 }

@@ -13,8 +13,13 @@ const NAMESPACE_SETTING = 'temporal_namespace_id';
 /** What the api does beside handing registrations over: search attributes, and noticing that Temporal lost its data. */
 export interface TemporalLink {
   starter: RegistrationStarter;
-  /** To be called whenever Temporal is reached again. */
-  onReached(): Promise<void>;
+  /**
+   * Asks Temporal who it is. Another namespace than before knows nothing of what is open: that is made due again.
+   *
+   * @param options.afterSilence its search attributes are looked at too, as for another namespace.
+   * @throws when Temporal cannot be reached.
+   */
+  look(options: { afterSilence: boolean }): Promise<void>;
   /** What to say in `/readyz`. */
   degraded(state: ReturnType<Dispatcher['temporal']>): Record<string, string>;
   close(): Promise<void>;
@@ -29,14 +34,15 @@ export function createTemporalLink(deps: { endpoint: TemporalEndpoint; database:
   return {
     starter,
 
-    async onReached() {
-      // Another namespace than before knows nothing of what is open: it starts again, and the ledger keeps it harmless.
+    async look({ afterSilence }) {
       const id = await starter.namespaceId();
       const before = await readSetting(database.db, NAMESPACE_SETTING);
       if (before !== id) {
         const open = await outbox.makeAllOpenDue();
         if (before !== undefined) logger.warn({ open }, 'Temporal has another namespace than before: what is open starts again');
         await writeSetting(database.db, NAMESPACE_SETTING, id);
+      } else if (!afterSilence) {
+        return;
       }
       attributes = await ensureSearchAttributes(client);
       for (const { name, command } of attributes.missing) {
@@ -47,7 +53,7 @@ export function createTemporalLink(deps: { endpoint: TemporalEndpoint; database:
     degraded(state) {
       const lacks = attributes.missing.map(({ name, command }) => [`search attribute ${name}`, `missing; add it with: ${command}`] as const);
       return {
-        ...(state.state === 'ok' ? {} : { temporal: state.state === 'starting' ? 'starting' : `unreachable: ${state.reason}` }),
+        ...(state.state === 'ok' ? {} : { temporal: `${state.state === 'starting' ? 'not reached yet' : 'unreachable'}: ${state.reason}` }),
         ...Object.fromEntries(lacks),
       };
     },

@@ -1,22 +1,24 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type NativeConnection, TransportError } from '@temporalio/worker';
 import { createActionActivities, createLedgerActivities } from '../../activities/index.ts';
 import { createLeaseKeeper } from '../../activities/lease-keeper.ts';
 import { createVersionCache } from '../builds/version-cache.ts';
 import { openInstallation, takeLock } from '../installation.ts';
-import { createSandboxPool } from '../sandbox/pool.ts';
 import { createLedger } from '../store/ledger.ts';
 import { connectWorker } from '../temporal/native-connection.ts';
 import { installTelemetry } from '../temporal/telemetry.ts';
 import { createWorkers, type Workers } from '../temporal/worker.ts';
-import { type RoleOptions, type RunningRole, temporalEndpoint } from './role.ts';
+import { type RoleOptions, type RunningRole, startSandboxes, temporalEndpoint } from './role.ts';
 
 /** Attempts at once: Actions wait for receivers most of the time, so more than there are cores. */
 const SLOTS = 8;
 const RECONNECT_MS = 1_000;
 
 /** The role `worker`: runs workflows and Action attempts. Waits for Temporal as long as it takes. */
-export async function runWorker({ config, logger, loopbackOpen, onReady }: RoleOptions): Promise<RunningRole> {
+export async function runWorker(options: RoleOptions): Promise<RunningRole> {
+  const { config, logger, onReady, onFailed } = options;
   const { paths, database, keyring, close } = await openInstallation(config);
   const lock = await takeLock(paths.roleLock('worker'), true);
   installTelemetry(logger);
@@ -26,7 +28,7 @@ export async function runWorker({ config, logger, loopbackOpen, onReady }: RoleO
   const lost = await ledger.endLostAttempts({ exceptWorkerId: workerId });
   if (lost > 0) logger.warn({ attempts: lost }, 'attempts of a worker that died are ended; their steps run again');
 
-  const sandbox = await createSandboxPool({ slots: SLOTS, egress: { allow: config.egressAllow, loopbackOpen }, logger });
+  const sandbox = await startSandboxes(SLOTS, options);
   const leases = createLeaseKeeper({ ledger, workerId, logger });
   leases.start();
 
@@ -34,41 +36,43 @@ export async function runWorker({ config, logger, loopbackOpen, onReady }: RoleO
   const stopping = new AbortController();
   let workers: Workers | undefined;
 
+  /** @throws {TransportError} when Temporal cannot be reached, or has no such namespace. */
+  async function openWorkers(): Promise<{ connection: NativeConnection; opened: Workers }> {
+    const connection = await connectWorker(endpoint);
+    const opened = await createWorkers({
+      connection,
+      namespace: endpoint.namespace,
+      ledgerActivities: createLedgerActivities(ledger),
+      actionActivities: createActionActivities({ ledger, sandbox, leases, workerId, logger, versions: createVersionCache({ database, keyring, dataDir: config.dataDir }) }),
+      slots: SLOTS,
+      cacheDir: paths.cache,
+    });
+    return { connection, opened };
+  }
+
   async function serve(): Promise<void> {
+    let waitsFor = '';
     while (!stopping.signal.aborted) {
-      const connection = await connectWorker(endpoint).catch((error: unknown) => {
-        logger.debug({ err: error }, 'the worker waits for Temporal');
-        return null;
-      });
-      if (connection === null) {
-        await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
-        continue;
-      }
       try {
-        workers = await createWorkers({
-          connection,
-          namespace: endpoint.namespace,
-          ledgerActivities: createLedgerActivities(ledger),
-          actionActivities: createActionActivities({ ledger, sandbox, leases, workerId, logger, versions: createVersionCache({ database, keyring, dataDir: config.dataDir }) }),
-          slots: SLOTS,
-          cacheDir: paths.cache,
-        });
+        const { connection, opened } = await openWorkers();
+        workers = opened;
+        const running = workers.run();
         if (stopping.signal.aborted) workers.shutdown();
-        onReady({ isolation: sandbox.describeIsolation().join('\n') });
-        await workers.run();
-      } finally {
+        else onReady({ isolation: sandbox.describeIsolation().join('\n') });
+        await running;
         await connection.close();
+      } catch (error) {
+        if (!(error instanceof TransportError)) throw error;
+        // Once for each reason: where nobody starts a server beside it, this line is all that a person sees.
+        if (error.message !== waitsFor) logger.warn({ address: endpoint.address, reason: error.message }, 'the worker waits for Temporal');
+        waitsFor = error.message;
+        await sleep(RECONNECT_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
       }
     }
   }
 
   const serving = serve();
-  // A worker that fails ends the process: whoever started it starts a clean one.
-  serving.catch((error: unknown) => {
-    logger.fatal({ err: error }, 'the worker failed');
-    process.exitCode = 1;
-    process.kill(process.pid, 'SIGTERM');
-  });
+  serving.catch(onFailed);
 
   return {
     onMessage: () => undefined,

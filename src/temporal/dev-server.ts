@@ -60,7 +60,7 @@ export async function prepareDevServer({ folder, logger, preferred = PREFERRED_P
   logger: Logger;
   preferred?: DevServerPorts;
 }): Promise<DevServerPorts> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeFolder(folder);
   const leftOver = await endLeftOver(join(folder, RECORD), folder);
   if (leftOver !== null) logger.warn({ pid: leftOver }, 'ended a Temporal development server left over from an earlier start');
 
@@ -68,6 +68,10 @@ export async function prepareDevServer({ folder, logger, preferred = PREFERRED_P
   if (ports.grpc !== preferred.grpc) logger.warn({ port: ports.grpc }, `port ${preferred.grpc} is taken: Temporal is served on ${ports.grpc}`);
   if (ports.ui !== preferred.ui) logger.warn({ port: ports.ui }, `port ${preferred.ui} is taken: Temporal's Web UI is on ${ports.ui}`);
   return ports;
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
 }
 
 /**
@@ -91,6 +95,8 @@ export function createDevServer(options: DevServerOptions): DevServer {
 
   /** One life of the server. @returns how long it served and how it ended. */
   async function live(suspect: boolean): Promise<{ servedMs: number; end: string }> {
+    // Again, because somebody may have deleted the data while the server ran.
+    await makeFolder(folder);
     const loss = await setAsideIfUnusable(folder, program, suspect);
     if (loss !== null) {
       logger.error(loss, 'the database of the Temporal development server cannot be used: it is set aside and a new one made');

@@ -39,7 +39,7 @@ beforeAll(async () => {
   receiver = await startReceiver(({ body }) => {
     const { action, key } = parseDelivery(body);
     const refused = refusals.get(key) ?? 0;
-    const delayMs = random.between(50, 1_200);
+    const delayMs = random.between(50, 900);
     if (action !== FLAKY || refused >= MAX_REFUSALS || random.next() > 0.3) return { status: 200, delayMs };
     refusals.set(key, refused + 1);
     return { status: 500, delayMs };
@@ -90,7 +90,7 @@ async function signUpUntil(isOver: () => boolean, client: number): Promise<void>
       return false;
     }, 60_000);
     acknowledged.push(email);
-    await pause(random.between(0, 800));
+    await pause(random.between(200, 1_200));
   }
 }
 
@@ -98,17 +98,13 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-function stepsOf(registration: SeenRegistration): { action: string; attempts: SeenAttempt[] }[] {
-  return registration.steps;
-}
-
 /** Attempts that a kill cut short: their worker died, or their sandbox did. */
 function cutShort(): { attempt: SeenAttempt; next: SeenAttempt | undefined; what: string }[] {
-  return registrations.flatMap((registration) =>
-    stepsOf(registration).flatMap(({ action, attempts }) =>
+  return registrations.flatMap(({ email, steps }) =>
+    steps.flatMap(({ action, attempts }) =>
       attempts.flatMap((attempt, index) =>
         attempt.outcome === 'lost' || attempt.errorType === 'ACTION_CRASHED'
-          ? [{ attempt, next: attempts[index + 1], what: `attempt ${attempt.number} of ${action} for ${registration.email}` }]
+          ? [{ attempt, next: attempts[index + 1], what: `attempt ${attempt.number} of ${action} for ${email}` }]
           : [],
       ),
     ),
@@ -142,7 +138,7 @@ test('control: each kind of kill struck as often as planned, and cut attempts sh
 
 test('no acknowledged sign-up is lost: each has its user, and every bound Action got through to the receiver', () => {
   expect(acknowledged.length).toBeGreaterThan(20);
-  expect(acknowledged).toEqual(begun.filter((email) => acknowledged.includes(email)).length === begun.length ? expect.arrayContaining(begun) : begun);
+  expect(acknowledged.toSorted()).toEqual(begun.toSorted());
   const emails = new Set(readEmails(usher.dataDir));
   for (const email of acknowledged) {
     expect(emails).toContain(email);
@@ -179,7 +175,7 @@ test('each duplicate delivery has the same key, and a kill explains it', () => {
       duplicates++;
       const attempt = attempts.find(({ number }) => number === delivery.attempt)!;
       expect(attempt.outcome).not.toBe('succeeded');
-      expect(killDuring(attempt, ['everything', 'worker', 'sandbox', 'temporal']), `${email} ${action} ${JSON.stringify(attempt)}`).toBeDefined();
+      expect(killDuring(attempt, ['everything', 'worker', 'sandbox']), `${email} ${action} ${JSON.stringify(attempt)}`).toBeDefined();
     }
   }
   process.stdout.write(`crash test: ${duplicates} duplicate deliveries, each explained by a kill\n`);
@@ -187,7 +183,8 @@ test('each duplicate delivery has the same key, and a kill explains it', () => {
 
 test('no attempt is lost or crashes without a kill, and none begins before the one before it is over', () => {
   for (const { attempt, what } of cutShort()) {
-    const kinds: Kill['kind'][] = attempt.outcome === 'lost' ? ['everything', 'worker', 'temporal'] : ['sandbox'];
+    // A sandbox that dies before the call has reached it has run nothing: that attempt does not count as the Action's failure.
+    const kinds: Kill['kind'][] = attempt.outcome === 'lost' ? ['everything', 'worker', 'sandbox'] : ['sandbox'];
     expect(killDuring(attempt, kinds), `${what}: ${JSON.stringify(attempt)}`).toBeDefined();
   }
   for (const { steps } of registrations) {

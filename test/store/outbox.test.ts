@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { newId } from '../../src/domain/ids.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
 import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
 
@@ -139,6 +140,21 @@ describeEachStore('outbox', (fresh) => {
 
     const due = await usher.outbox.claimDue(LEASE);
     expect(due.map((each) => each.registrationId).toSorted()).toEqual([ids[0], ids[2]]);
+  });
+
+  test('everything open is handed over again also when that is thousands', async () => {
+    const usher = await store();
+    const [id] = await register(usher, 1);
+    const { db } = usher.database;
+    const row = await db.selectFrom('registration').selectAll().where('id', '=', id!).executeTakeFirstOrThrow();
+    for (let chunk = 0; chunk < 5; chunk++) {
+      const copies = Array.from({ length: 500 }, () => ({ ...row, id: newId(), due_at: null }));
+      await db.insertInto('registration').values(copies).execute();
+    }
+
+    expect(await usher.outbox.makeAllOpenDue()).toBe(2501);
+
+    expect((await usher.outbox.depth()).due).toBe(2501);
   });
 
   test('the sweep asks about each silent registration once per lease, and not about those that are due anyway', async () => {

@@ -199,6 +199,12 @@ describe('userRegistration', () => {
     expect(attemptsOf('A')).toHaveLength(1);
   });
 
+  it('ends when the store does not know the registration, and says why', async () => {
+    const handle = await harness.start('01a209e1-0000-7000-8000-000000000000');
+    const failure = await handle.result().catch((error: unknown) => error);
+    expect((failure as WorkflowFailedError).cause?.cause).toMatchObject({ type: 'UNKNOWN_REGISTRATION', message: expect.stringContaining('has no registration') });
+  });
+
   it('repeats only the record when the end of an attempt could not be written', async () => {
     const id = await harness.register([{ name: 'A', script: succeeds }, { name: 'B', script: succeeds }]);
     const { settleAttempt } = harness.ledger;
