@@ -5,9 +5,10 @@ import { dataPaths, prepareDataDir } from './data-dir.ts';
 import { openInstallation, takeLock } from './installation.ts';
 import type { Logger } from './logger.ts';
 import { createRoleProcess, type Role } from './role-process.ts';
-import { asStartError, StartError } from './start-error.ts';
+import { StartError } from './start-error.ts';
 import type { Lock } from './store/lock.ts';
-import { createDevServer, type DevServer, type DevServerPorts, prepareDevServer } from './temporal/dev-server.ts';
+import { type ClaimedPorts, claimTemporalPorts } from './temporal-ports.ts';
+import { createDevServer, type DevServer, type DevServerPorts } from './temporal/dev-server.ts';
 import { findServer } from './temporal/find-server.ts';
 
 /** What a running Usher is reached by; also kept as JSON in the data directory, for the demo and for scripts. */
@@ -45,6 +46,8 @@ export function createSupervisor(options: {
   const ending = new AbortController();
   const roles: Partial<Record<Role, ReturnType<typeof createRoleProcess>>> = {};
   let lock: Lock | undefined;
+  /** Null with a Temporal server elsewhere. */
+  let ports: ClaimedPorts | null = null;
   let devServer: DevServer | undefined;
   let temporalTask: Promise<void> = Promise.resolve();
 
@@ -100,7 +103,7 @@ export function createSupervisor(options: {
       // What is wrong with the data directory is said here, once, before any process is started.
       await (await openInstallation(config)).close();
 
-      const ports = config.temporal.address === null ? await prepareTemporal(paths.temporal, logger) : null;
+      ports = config.temporal.address === null ? await claimTemporalPorts({ folder: paths.temporal, logger }) : null;
       const env = roleEnv(options.env, ports, config.temporal.namespace);
       if (ports !== null) degraded['temporal'] = 'starting';
       const apiReady = startRole('api', env);
@@ -114,8 +117,8 @@ export function createSupervisor(options: {
       void startRole('worker', env).then(() => say('Ready: registrations run.'));
 
       const facts = await apiReady;
-      const { port } = new URL(facts['address']!);
-      if (config.port === null && Number(port) !== DEFAULT_PORT) {
+      const port = facts['port']!;
+      if (config.port === null && port !== String(DEFAULT_PORT)) {
         say(`Port ${DEFAULT_PORT} is in use; taking ${port}. Set USHER_PORT to choose another one.`);
       }
       // When it is started again, it serves where it did before.
@@ -137,19 +140,10 @@ export function createSupervisor(options: {
       await Promise.all([roles.api?.stop(), roles.worker?.stop()]);
       await devServer?.stop();
       await temporalTask;
+      ports?.release();
       lock?.release();
     },
   };
-}
-
-/** @throws {StartError} when another Usher's server is there, or no port is free. */
-async function prepareTemporal(folder: string, logger: Logger): Promise<DevServerPorts> {
-  try {
-    return await prepareDevServer({ folder, logger });
-  } catch (error) {
-    const said = asStartError(error, `The folder ${folder}`);
-    throw said instanceof StartError ? said : new StartError((error as Error).message, { cause: error });
-  }
 }
 
 /** A role's environment. What is meant for a Temporal server elsewhere must not reach for the development server. */

@@ -25,7 +25,8 @@ const worker = await Worker.create({
   workflowsPath: fileURLToPath(new URL('workflow.ts', import.meta.url)),
   activities,
 });
-process.once('disconnect', () => worker.shutdown());
+// Ctrl-C reaches it as well, and the SDK then stops it by itself.
+process.once('disconnect', () => worker.getState() === 'RUNNING' && worker.shutdown());
 const running = worker.run();
 tell('ready');
 await running;

@@ -8,7 +8,6 @@ import { actionsRoutes } from '../http/actions-routes.ts';
 import { createApp } from '../http/app.ts';
 import { createAuth } from '../http/auth.ts';
 import { bindingsRoutes } from '../http/bindings-routes.ts';
-import type { Readiness } from '../http/health-routes.ts';
 import { triggersRoutes } from '../http/triggers-routes.ts';
 import { versionsRoutes } from '../http/versions-routes.ts';
 import { openInstallation, takeLock } from '../installation.ts';
@@ -24,7 +23,6 @@ import { createBindingStore, loadBoundActions } from '../store/bindings.ts';
 import { readCache } from '../store/cache.ts';
 import { createClientStore } from '../store/clients.ts';
 import { createConnectionStore } from '../store/connections.ts';
-import { storeNow } from '../store/database.ts';
 import { readPreExecution } from '../store/executions.ts';
 import { createLedger } from '../store/ledger.ts';
 import { createLogStore } from '../store/logs.ts';
@@ -33,6 +31,7 @@ import { createSigningKeys } from '../store/signing-keys.ts';
 import { createUserStore } from '../store/users.ts';
 import { createVersionStore } from '../store/versions.ts';
 import { ensureFirstClient } from './first-client.ts';
+import { createReadiness } from './readiness.ts';
 import { type RoleOptions, type RunningRole, startSandboxes, temporalEndpoint } from './role.ts';
 import { createTemporalLink } from './temporal-link.ts';
 
@@ -93,22 +92,15 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
     logs: createLogStore({ db: database.db, keyring }),
     readPreExecution: (id) => readPreExecution(database.db, keyring, id),
     actionRouters: [actionsRoutes, versionsRoutes, triggersRoutes, bindingsRoutes].map((routes) => routes(actionRoutes)),
-    readiness,
+    readiness: createReadiness({
+      database,
+      // Of what both speak of, the supervisor knows more: it runs the development server.
+      degraded: () => ({ ...temporal.degraded(dispatcher.temporal()), ...fromSupervisor }),
+    }),
     trustedProxies: config.trustedProxies,
     fingerprintHeaders: { ja3: config.ja3Header, ja4: config.ja4Header },
     rateLimits: config.rateLimits,
   });
-
-  async function readiness(): Promise<Readiness> {
-    // Of what both speak of, the supervisor knows more: it runs the development server.
-    const degraded = { ...temporal.degraded(dispatcher.temporal()), ...fromSupervisor };
-    try {
-      await storeNow(database);
-    } catch (error) {
-      return { ready: false, degraded: { ...degraded, store: error instanceof Error ? error.message : String(error) } };
-    }
-    return { ready: true, degraded };
-  }
 
   const server = createServer(app);
   const port = await listen(server, config.port, config.host);
@@ -117,6 +109,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
   await builder.start();
   onReady({
     address: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
+    port: String(port),
     clientId,
     isolation: sandbox.describeIsolation().join('\n'),
   });

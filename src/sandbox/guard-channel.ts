@@ -37,9 +37,12 @@ export function guardChannel(child: ChildProcess, allowanceBytes: number, onViol
 
   const onread = pipe.onread;
   pipe.onread = function (this: Pipe, buffer) {
-    if (buffer === undefined) releaseUnsent(child as unknown as HandleQueue);
-    if (isViolated && buffer !== undefined) return undefined;
-    readBytes += buffer?.byteLength ?? 0;
+    if (buffer === undefined) {
+      releaseUnsent(child as unknown as HandleQueue);
+      return onread.call(this, buffer);
+    }
+    if (isViolated) return undefined;
+    readBytes += buffer.byteLength;
     if (readBytes > allowanceBytes) return violated('it sent more than it may');
     try {
       return onread.call(this, buffer);

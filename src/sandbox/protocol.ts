@@ -44,7 +44,6 @@ const fromSandbox = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('started'), token }),
   z.strictObject({ type: z.literal('log'), token, line: logLine }),
   z.strictObject({ type: z.literal('truncated'), token }),
-  z.strictObject({ type: z.literal('flooded'), token }),
   z.strictObject({ type: z.literal('call'), token, call: number, method: z.string().max(64), host: z.string().max(1024), startedAt: z.number() }),
   z.strictObject({
     type: z.literal('call-ended'),

@@ -211,7 +211,6 @@ export class SandboxProcess {
     if (record === undefined || !('token' in message)) return;
     record.take(message);
     const running = this.#running?.token === message.token ? this.#running : undefined;
-    if (message.type === 'flooded') this.#kill('flood');
     if (message.type === 'verdict' && running !== undefined) this.#judge(running, message);
     if (message.type === 'free' && this.#running === undefined) this.#setFree();
   }
@@ -305,10 +304,10 @@ export class SandboxProcess {
     const { memory } = this.#options;
     const reason = this.#killReason;
     if (reason === 'deadline' && record.failure !== undefined) return record.failure;
-    if (reason === 'deadline' || reason === 'memory' || reason === 'flood' || reason === 'protocol') {
-      return killError(reason, { record, timeoutMs, residentMiB: memory.residentMiB, floodBytes: FLOOD_BYTES, violation: this.#violation });
+    if (reason === 'deadline' || reason === 'memory' || reason === 'protocol') {
+      return killError(reason, { record, timeoutMs, residentMiB: memory.residentMiB, violation: this.#violation });
     }
-    return exitError(code, signal, this.#stderr, memory.heapMiB);
+    return exitError({ code, signal, stderr: this.#stderr, heapMiB: memory.heapMiB, floodBytes: FLOOD_BYTES });
   }
 }
 

@@ -1,19 +1,17 @@
 import type { ActionError, ActionErrorType } from '../domain/invocation.ts';
 import type { InvocationRecord } from './invocation-record.ts';
+import { FLOOD_EXIT_CODE } from './runner/messages.ts';
 
 /** Why the parent ended a process that was at work. */
-export type KillReason = 'deadline' | 'memory' | 'flood' | 'protocol' | 'cancelled' | 'closing' | 'unclean';
+export type KillReason = 'deadline' | 'memory' | 'protocol' | 'cancelled' | 'closing' | 'unclean';
 
 const MAX_NAMED_CALLS = 3;
 
 /** What the Action did, when its process had to be ended for it. */
-export function killError(reason: 'deadline' | 'memory' | 'flood' | 'protocol', details: KillDetails): ActionError {
+export function killError(reason: 'deadline' | 'memory' | 'protocol', details: KillDetails): ActionError {
   if (reason === 'deadline') return error('ACTION_TIMED_OUT', 'TimeoutError', deadlineMessage(details));
   if (reason === 'memory') {
     return error('ACTION_OUT_OF_MEMORY', 'OutOfMemoryError', `The Action used more than ${details.residentMiB} MiB of memory.`);
-  }
-  if (reason === 'flood') {
-    return error('ACTION_OUTPUT_LIMIT', 'OutputLimitError', `The Action wrote more than ${details.floodBytes / 1024 / 1024} MiB of output.`);
   }
   return error('ACTION_CRASHED', 'ProtocolError', `The Action disturbed the sandbox: ${details.violation}.`);
 }
@@ -22,7 +20,6 @@ export interface KillDetails {
   record: InvocationRecord;
   timeoutMs: number;
   residentMiB: number;
-  floodBytes: number;
   violation: string;
 }
 
@@ -36,8 +33,20 @@ function deadlineMessage({ record, timeoutMs }: KillDetails): string {
     : `The Action did not finish within ${seconds} s; waiting for an answer to ${named}.`;
 }
 
-/** What the Action did, when its process ended by itself. `stderr` is the end of what Node itself wrote. */
-export function exitError(code: number | null, signal: string | null, stderr: string, heapMiB: number): ActionError {
+export interface ExitDetails {
+  code: number | null;
+  signal: string | null;
+  /** The end of what Node itself wrote. */
+  stderr: string;
+  heapMiB: number;
+  floodBytes: number;
+}
+
+/** What the Action did, when its process ended by itself. */
+export function exitError({ code, signal, stderr, heapMiB, floodBytes }: ExitDetails): ActionError {
+  if (code === FLOOD_EXIT_CODE) {
+    return error('ACTION_OUTPUT_LIMIT', 'OutputLimitError', `The Action wrote more than ${floodBytes / 1024 / 1024} MiB of output.`);
+  }
   if (/heap out of memory|Allocation failed|bad_alloc|ERR_MEMORY_ALLOCATION_FAILED/i.test(stderr)) {
     return error('ACTION_OUT_OF_MEMORY', 'OutOfMemoryError', `The Action ran out of memory (heap limit ${heapMiB} MiB).`);
   }

@@ -7,6 +7,8 @@ import { idempotencyKeyOf, isOpen, lockRegistration, policyOf, postponeCheck, se
 
 /** A timer of Temporal may fire this much before the moment that the ledger has named. */
 const EARLY_MS = 1000;
+/** An attempt can end long before its lease does: whoever waits for it asks again after this. */
+const ASK_AGAIN_MS = 2000;
 
 export interface ClaimInput extends RunActionInput {
   workerId: string;
@@ -99,7 +101,7 @@ export function createClaimLedger({ database, keyring }: { database: Database; k
           .where('ended_at', 'is', null)
           .executeTakeFirst();
         if (alive !== undefined) {
-          return { claim: 'held', delayMs: alive.leased_until - now, reason: `attempt ${alive.number} may still be running` };
+          return { claim: 'held', delayMs: Math.min(alive.leased_until - now, ASK_AGAIN_MS), reason: `attempt ${alive.number} may still be running` };
         }
         if (dueInMs > EARLY_MS) return { claim: 'held', delayMs: dueInMs, reason: 'the next attempt is not due' };
 

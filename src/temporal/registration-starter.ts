@@ -1,5 +1,5 @@
 import type { Client, WorkflowExecutionStatusName } from '@temporalio/client';
-import { isGrpcServiceError, WorkflowNotFoundError } from '@temporalio/client';
+import { isGrpcServiceError, NamespaceNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
 import { TypedSearchAttributes } from '@temporalio/common';
 import type { userRegistration } from '../../workflows/index.ts';
 import { lookSignal, REGISTRATION_TASK_QUEUE, workflowIdOf, WORKFLOW_TYPE } from '../../workflows/messages.ts';
@@ -27,6 +27,7 @@ export interface RegistrationStarter {
 
 const CALL_TIMEOUT_MS = 10_000;
 const INVALID_ARGUMENT = 3;
+const NOT_FOUND = 5;
 
 /**
  * @param searchAttributes those that the namespace has, asked for at each start, because they may be added later.
@@ -79,7 +80,11 @@ export function createRegistrationStarter({ client, searchAttributes }: {
 
     async namespaceId() {
       const { namespace } = client.options;
-      const { namespaceInfo } = await call(() => client.workflowService.describeNamespace({ namespace }));
+      const { namespaceInfo } = await call(() => client.workflowService.describeNamespace({ namespace })).catch((error: unknown) => {
+        const code: number | null = isGrpcServiceError(error) ? error.code : null;
+        if (code === NOT_FOUND) throw new NamespaceNotFoundError(namespace);
+        throw error;
+      });
       if (!namespaceInfo?.id) throw new Error(`Temporal described the namespace ${namespace} without its id.`);
       return namespaceInfo.id;
     },

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Receiver, startReceiver } from '../../examples/receiver.ts';
 import { bindTellingActions, deliveries, parseDelivery } from './actions.ts';
 import { readRegistration } from './ledger-view.ts';
-import { allDead, isAlive } from './processes.ts';
+import { isAlive } from './processes.ts';
 import { until } from './until.ts';
 import { startTestUsher, type TestUsher } from './usher.ts';
 

@@ -7,6 +7,7 @@ export interface SeenRegistration {
   email: string;
   state: string;
   outcome: string | null;
+  createdAt: number;
   /** In binding order. */
   steps: SeenStep[];
 }
@@ -40,6 +41,7 @@ export function readRegistrations(dataDir: string): SeenRegistration[] {
     email: row['email'] as string,
     state: row['state'] as string,
     outcome: row['outcome'] as string | null,
+    createdAt: row['created_at'] as number,
     steps: (stepsOf.get(row['id']) ?? []).map((step) => ({
       action: step['action_name'] as string,
       state: step['state'] as string,
@@ -93,5 +95,5 @@ export function openStore(dataDir: string, { readOnly }: { readOnly: boolean }):
 type StoreRow = Record<string, unknown>;
 
 function rows(store: DatabaseSync, sql: string, ...values: string[]): StoreRow[] {
-  return store.prepare(sql).all(...values) as StoreRow[];
+  return store.prepare(sql).all(...values);
 }

@@ -50,6 +50,13 @@ export async function allDead(pids: number[], limitMs: number): Promise<void> {
   await until(`the processes ${pids.join(', ')} are dead`, () => !pids.some(isAlive), limitMs);
 }
 
+/** The living processes of this user whose environment has the variable with this value, whoever their parent is now. */
+export function withVariable(name: string, value: string): number[] {
+  return livingProcesses()
+    .map(({ pid }) => pid)
+    .filter((pid) => (readProc(pid, 'environ') ?? '').split('\0').includes(`${name}=${value}`));
+}
+
 function descendants(everything: Process[], root: number): Process[] {
   const found: Process[] = [];
   let parents = [root];
@@ -69,14 +76,20 @@ function livingProcesses(): Process[] {
 
 /** Source: proc_pid_stat(5), fields 3 (state) and 4 (parent). */
 function readProcess(pid: number): Process | null {
+  const stat = readProc(pid, 'stat');
+  const command = readProc(pid, 'cmdline');
+  if (stat === null || command === null) return null;
+  // The program's name stands in brackets and may hold anything, so read from behind it.
+  const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  if (state === 'Z' || state === 'X') return null;
+  return { pid, parent: Number(parent), command: command.replaceAll('\0', ' ') };
+}
+
+/** Null when the process has ended, or is another user's. */
+function readProc(pid: number, file: 'stat' | 'cmdline' | 'environ'): string | null {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The program's name stands in brackets and may hold anything, so read from behind it.
-    const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    if (state === 'Z' || state === 'X') return null;
-    return { pid, parent: Number(parent), command: readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ') };
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
   } catch {
-    // It ended while it was read.
     return null;
   }
 }

@@ -83,7 +83,8 @@ test("the seed's Slack Action, with @slack/webhook 7 and 8, tries until the rece
     '/users 200',
   ]);
   for (const { path, body } of received.filter((each) => each.path !== '/users')) {
-    expect(JSON.parse(body), path).toEqual({ text: `New User: ${email}`, channel: '#some_channel' });
+    // @slack/webhook 7 puts its own options into the body too.
+    expect(JSON.parse(body), path).toMatchObject({ text: `New User: ${email}`, channel: '#some_channel' });
   }
   const stored = received.at(-1)!;
   expect(stored.body).toBe(`{"params":{"email":"${email}"}}`);

@@ -1,9 +1,8 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createManagementClient, type ManagementClient } from '../../examples/management-client.ts';
 import { type OwnUsher, startUsher } from '../../examples/start-usher.ts';
-import { acquireLock, type Lock, LockedError } from '../../src/store/lock.ts';
 import { kill9, processesOf, type UsherProcesses } from './processes.ts';
 import { until } from './until.ts';
 
@@ -26,7 +25,7 @@ export interface TestUsher {
   /** Ends it with SIGTERM; resolves with its exit code. */
   terminate(): Promise<number | null>;
   /** Starts it again on the same data, after `kill` or `terminate`. */
-  start(env?: Record<string, string>): Promise<void>;
+  start(): Promise<void>;
   /** Ends it and deletes its data. */
   close(): Promise<void>;
 }
@@ -38,8 +37,6 @@ export interface SignUpAnswer {
 }
 
 const PASSWORD = 'Correct-Horse-7';
-/** Another test file may be starting one at the same time, and the two must not find the same port free. */
-const START_LOCK = join(tmpdir(), 'usher-e2e-start.lock');
 
 /** Starts Usher on a new data directory; sign-ups are served when it resolves. */
 export async function startTestUsher(env: Record<string, string> = {}): Promise<TestUsher> {
@@ -47,18 +44,11 @@ export async function startTestUsher(env: Record<string, string> = {}): Promise<
   let usher: OwnUsher;
   let management: ManagementClient;
 
-  async function start(more: Record<string, string> = env): Promise<void> {
-    const lock = await startTurn();
-    try {
-      usher = await startUsher({ dataDir, env: { USHER_RATE_LIMITS: 'off', ...more } });
-      if (more['TEMPORAL_ADDRESS'] === undefined) await until('Temporal serves', () => usher.output().includes('Temporal serves'));
-    } finally {
-      lock.release();
-    }
+  async function start(): Promise<void> {
+    usher = await startUsher({ dataDir, env: { USHER_RATE_LIMITS: 'off', ...env } });
     management = await createManagementClient(usher);
   }
 
-  await chmod(dataDir, 0o711);
   await start();
 
   return {
@@ -111,15 +101,4 @@ export async function startTestUsher(env: Record<string, string> = {}): Promise<
       await rm(dataDir, { recursive: true, force: true });
     },
   };
-}
-
-async function startTurn(): Promise<Lock> {
-  return await until('no other test is starting Usher', () => {
-    try {
-      return acquireLock(START_LOCK);
-    } catch (error) {
-      if (error instanceof LockedError) return null;
-      throw error;
-    }
-  }, 60_000);
 }

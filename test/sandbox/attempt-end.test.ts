@@ -131,15 +131,18 @@ describe("waiting for the handler alone ('handler')", () => {
     expect(result.durationMs).toBeLessThan(1000);
   });
 
-  test('the process takes the next call only when its left-over work is done, or 2 s have passed', async () => {
-    const of = version(`let busy = 0;\n${handler(`console.log(busy, process.pid); busy++; setTimeout(() => busy--, 400);`)}`);
-    const single = await testPool({ slots: 1 });
-    const first = texts(await single.run(invocation(of, { waitFor })));
-    const other = texts(await single.run(invocation(of, { waitFor })));
-    // Another process, for the first was not clean yet.
-    expect(other[0]?.startsWith('0 ')).toBe(true);
-    expect(other[0]).not.toBe(first[0]);
-    await expect.poll(async () => texts(await single.run(invocation(of, { waitFor })))[0], { timeout: 5000, interval: 500 }).toBe(first[0]);
+  test.each([
+    ['is done', `setTimeout(() => {}, 400);`, 0],
+    ['has had its 2 s', `setInterval(() => {}, 100);`, 1900],
+  ])('the process takes the next call only when its left-over work %s', async (_name, leftOver, atLeastMs) => {
+    const of = version(handler(`console.log(process.pid); if (event.last) await new Promise((done) => setTimeout(done, 50)); else { ${leftOver} }`));
+    const start = Date.now();
+    const [first] = texts(await pool.run(invocation(of, { waitFor })));
+    expect(texts(await pool.run(invocation(of, { waitFor })))).not.toEqual([first]);
+    // Two at once, so that both processes are called as soon as both can be.
+    const pair = () => Promise.all([1, 2].map(async () => texts(await pool.run(invocation(of, { event: { last: true }, waitFor })))[0]));
+    await expect.poll(pair, { timeout: 5000, interval: 50 }).toContain(first);
+    expect(Date.now() - start).toBeGreaterThanOrEqual(atLeastMs);
   });
 
   test('a process that never becomes free is ended', async () => {

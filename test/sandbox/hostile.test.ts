@@ -86,7 +86,7 @@ describe('an Action sees nothing of the machine', () => {
   ])('%s is denied', async (_name, call) => {
     const { error } = ended(await runBody(pool, `${call};`), 'failed');
     expect(error.type).toBe('ACTION_THREW');
-    expect(error.message).toMatch(/restricted|denied|disabled|process\.binding/i);
+    expect(error.message).toMatch(/restricted|denied|disabled|process\.binding|not available in an Action/i);
   });
 
   test.each([['node:sqlite', `require('node:sqlite')`], ['node:ffi', `require('node:ffi')`]])('%s is not there', async (_name, call) => {
@@ -106,7 +106,7 @@ describe('an Action sees nothing of the machine', () => {
   });
 
   test.runIf(process.getuid?.() === 0)('it runs as nobody when Usher runs as root', async () => {
-    expect(texts(await runBody(pool, `console.log(process.getuid(), process.getgid(), process.getgroups().length);`))).toEqual(['65534 65534 0']);
+    expect(texts(await runBody(pool, `console.log(process.getuid(), process.getgid(), process.getgroups().join());`))).toEqual(['65534 65534 65534']);
     expect(ended(await runBody(pool, `process.setuid(0);`), 'failed').error.message).toContain('EPERM');
   });
 });

@@ -19,7 +19,6 @@ export interface Attempt {
   calls: number;
   outputBytes: number;
   truncated: boolean;
-  flooded: boolean;
   cacheChanges: CacheChange[];
   commands: ApiCommand[];
 }
@@ -42,7 +41,6 @@ export function newAttempt(token: string, waitFor: 'work' | 'handler'): Attempt 
     calls: 0,
     outputBytes: 0,
     truncated: false,
-    flooded: false,
     cacheChanges: [],
     commands: [],
   };

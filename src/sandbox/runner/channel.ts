@@ -5,6 +5,8 @@ import type { FromSandbox, ToSandbox } from './messages.ts';
 export interface Channel {
   send(message: FromSandbox): void;
   onMessage(listener: (message: ToSandbox, handle: Socket | undefined) => void): void;
+  /** Ends the process at once. */
+  exit(code: number): void;
   /** Keeps the event loop alive for the parent's next message. */
   ref(): void;
   /** Lets the event loop end when nothing else is going on. */
@@ -29,6 +31,7 @@ export function captureChannel(): Channel {
   const unref = control.unref.bind(control);
   // Our own: a later change of process.kill must not keep an orphan alive.
   const kill = process.kill.bind(process);
+  const { reallyExit } = process as unknown as { reallyExit(this: void, code: number): void };
 
   const transport = (message: string): void => {
     apply(send, process, [message, undefined, { swallowErrors: true }]);
@@ -53,6 +56,7 @@ export function captureChannel(): Channel {
         }
       });
     },
+    exit: reallyExit,
     ref,
     unref,
   };

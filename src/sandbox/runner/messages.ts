@@ -7,6 +7,12 @@ import type { TriggerId } from '../../domain/triggers.ts';
  */
 export const PROTOCOL_VERSION = 1;
 
+/**
+ * The process ends itself with this when an attempt has written far more than is kept. A message would not do: a loop
+ * that writes without end never lets Node send it.
+ */
+export const FLOOD_EXIT_CODE = 87;
+
 /** Parent → process, once: the Action version that this process serves. */
 export interface VersionMessage {
   type: 'version';
@@ -61,8 +67,6 @@ export type FromSandbox =
   | { type: 'started'; token: string }
   | { type: 'log'; token: string; line: LogLine }
   | { type: 'truncated'; token: string }
-  /** Output went far beyond the limit. */
-  | { type: 'flooded'; token: string }
   | { type: 'call'; token: string; call: number; method: string; host: string; startedAt: number }
   | {
       type: 'call-ended';

@@ -3,6 +3,7 @@ import { Writable } from 'node:stream';
 import type { LogLevel } from '../../domain/invocation.ts';
 import type { Attempts } from './attempts.ts';
 import type { Channel } from './channel.ts';
+import { FLOOD_EXIT_CODE } from './messages.ts';
 
 /** So that a million empty lines are not free. */
 const LINE_OVERHEAD_BYTES = 32;
@@ -37,10 +38,7 @@ export function captureOutput(attempts: Attempts, channel: Channel, limits: () =
       attempt.truncated = true;
       channel.send({ type: 'truncated', token });
     }
-    if (attempt.outputBytes > floodBytes && !attempt.flooded) {
-      attempt.flooded = true;
-      channel.send({ type: 'flooded', token });
-    }
+    if (attempt.outputBytes > floodBytes && !attempt.judged) channel.exit(FLOOD_EXIT_CODE);
   }
 
   captureConsole(write);
