@@ -65,7 +65,10 @@ async function attempt(deps: RunActionDeps, input: RunActionInput, stop: AbortSi
   try {
     const claim = await deps.ledger.claimStep({ ...input, workerId: deps.workerId, leaseMs: LEASE_MS });
     if (claim.claim === 'recorded') return claim.state;
-    if (claim.claim === 'held') return { state: 'held', delayMs: claim.delayMs, reason: claim.reason };
+    if (claim.claim === 'held') {
+      const { claim: state, ...hold } = claim;
+      return { state, ...hold };
+    }
     step = claim.step;
   } catch (error) {
     if (error instanceof UnknownIdError) throw endIfUnknown(error);

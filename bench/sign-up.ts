@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Receiver, startReceiver } from '../examples/receiver.ts';
 import { openBenchLedger } from './ledger.ts';
-import { percentile, type Ratio, ratioOf, type Rounds, shuffled } from './statistics.ts';
+import { isNoise, percentile, type Ratio, ratioOf, type Rounds, shuffled } from './statistics.ts';
 import { bindCaller, bindTrivial, type BenchUsher, fullyReady, signUp, startBenchUsher } from './usher.ts';
 
 /*
@@ -10,8 +10,10 @@ import { bindCaller, bindTrivial, type BenchUsher, fullyReady, signUp, startBenc
  * measured one at a time, in turns, in an order that each round draws anew, so that drift of the machine hits all alike.
  */
 
-const ROUNDS = 15;
-const SIGN_UPS_PER_ROUND = 16;
+const ROUNDS = 24;
+/** No round begins after this. */
+const BUDGET_MS = 120_000;
+const SIGN_UPS_PER_ROUND = 10;
 /** Lets the work that a block of sign-ups has begun ebb away before the next condition is measured. */
 const PAUSE_MS = 400;
 
@@ -31,6 +33,8 @@ export interface SignUpRow {
   /** To the first condition. */
   p50: Ratio;
   p95: Ratio;
+  /** The p50 differs from that of the first condition by no more than the first from itself. */
+  p50LikeA: boolean;
 }
 
 export interface SignUpResult {
@@ -45,7 +49,7 @@ interface Condition {
   usher: BenchUsher;
 }
 
-/** @param say gets what is being done, one call a line. @param signal ends it between two sign-up rounds. */
+/** @param say gets what is being done, one call a line. @param signal ends it after the block of sign-ups under way. */
 export async function benchSignUp(say: (line: string) => void, signal: AbortSignal): Promise<SignUpResult> {
   await using ends = new AsyncDisposableStack();
   const slow = ends.adopt(await startReceiver(() => ({ status: 200, delayMs: SLOW_RECEIVER_MS })), close);
@@ -81,9 +85,8 @@ export async function benchSignUp(say: (line: string) => void, signal: AbortSign
 
   const before = await ledger.countOpen();
   const samples = await measure(conditions, say, signal);
-  const base = samples[conditions[0]!.name]!;
   return {
-    rows: conditions.map(({ name }) => rowOf(name, samples[name]!, base)),
+    rows: asRows(samples),
     underWay: { before, after: await ledger.countOpen() },
     samplesMs: samples,
   };
@@ -91,9 +94,10 @@ export async function benchSignUp(say: (line: string) => void, signal: AbortSign
 
 async function measure(conditions: Condition[], say: (line: string) => void, signal: AbortSignal): Promise<Record<string, Rounds>> {
   const samples: Record<string, Rounds> = Object.fromEntries(conditions.map(({ name }) => [name, []]));
-  say(`measuring ${conditions.length} × ${ROUNDS} × ${SIGN_UPS_PER_ROUND} sign-ups`);
+  say(`measuring ${conditions.length} × ${SIGN_UPS_PER_ROUND} sign-ups, up to ${ROUNDS} times`);
+  const endsAt = performance.now() + BUDGET_MS;
   // The first round warms up.
-  for (let round = 0; round <= ROUNDS; round++) {
+  for (let round = 0; round <= ROUNDS && performance.now() < endsAt; round++) {
     for (const { name, usher } of shuffled(conditions)) {
       signal.throwIfAborted();
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
@@ -106,18 +110,24 @@ async function measure(conditions: Condition[], say: (line: string) => void, sig
   return samples;
 }
 
-function rowOf(condition: string, rounds: Rounds, base: Rounds): SignUpRow {
-  const samples = rounds.flat();
-  const p50 = (from: number[]): number => percentile(from, 0.5);
-  const p95 = (from: number[]): number => percentile(from, 0.95);
-  return {
-    condition,
-    signUps: samples.length,
-    p50Ms: p50(samples),
-    p95Ms: p95(samples),
-    p50: ratioOf(rounds, base, p50),
-    p95: ratioOf(rounds, base, p95),
-  };
+/** @param samples the base first, then the same again. */
+function asRows(samples: Record<string, Rounds>): SignUpRow[] {
+  const [base = [], again = []] = Object.values(samples);
+  const p50 = (durations: number[]): number => percentile(durations, 0.5);
+  const p95 = (durations: number[]): number => percentile(durations, 0.95);
+  const noise = ratioOf(again, base, p50);
+  return Object.entries(samples).map(([condition, rounds]) => {
+    const ratio = ratioOf(rounds, base, p50);
+    return {
+      condition,
+      signUps: rounds.flat().length,
+      p50Ms: p50(rounds.flat()),
+      p95Ms: p95(rounds.flat()),
+      p50: ratio,
+      p95: ratioOf(rounds, base, p95),
+      p50LikeA: isNoise(ratio, noise),
+    };
+  });
 }
 
 /**

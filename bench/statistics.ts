@@ -1,7 +1,7 @@
 /** Samples of one condition: per round, the durations in milliseconds. Rounds of different conditions belong together. */
 export type Rounds = number[][];
 
-/** A quotient with the interval that holds it in 95 of 100 repetitions, drift of the machine included. */
+/** A quotient with its 95 % confidence interval. */
 export interface Ratio {
   ratio: number;
   low: number;
@@ -33,6 +33,12 @@ export function ratioOf(rounds: Rounds, base: Rounds, statistic: (samples: numbe
     low: percentile(quotients, 0.025),
     high: percentile(quotients, 0.975),
   };
+}
+
+/** True when a ratio is no further from 1 than what was measured twice can be from itself. */
+export function isNoise({ ratio }: Ratio, again: Ratio): boolean {
+  const distance = (quotient: number): number => Math.abs(Math.log(quotient));
+  return distance(ratio) <= Math.max(distance(again.low), distance(again.high));
 }
 
 /** A new array with the items in random order. */

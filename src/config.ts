@@ -113,7 +113,10 @@ function unknownNames(env: NodeJS.ProcessEnv): string[] {
   const known = Object.keys(VARIABLES);
   return Object.keys(env)
     .filter((name) => name.startsWith('USHER_') && !known.includes(name))
-    .map((name) => `${name} is not a variable of Usher; the nearest is ${closest(name, known)}`);
+    .map((name) => {
+      const nearest = known.find((each) => each.startsWith(name) || name.startsWith(each)) ?? closest(name, known);
+      return `${name} is not a variable of Usher; the nearest is ${nearest}`;
+    });
 }
 
 function readTemporal(env: NodeJS.ProcessEnv, problems: string[]): TemporalSettings {

@@ -66,13 +66,13 @@ export interface Settlement {
 }
 
 /**
- * What became of a step. `held`: not tried now for a reason of ours, ask again after `delayMs`. `unrecorded`: the
- * Action ran, and only the record of it is missing.
+ * What became of a step. `held`: not tried now for a reason of ours, ask again after `delayMs`, and later less often, but
+ * when the lease of an attempt that may be alive ends. `unrecorded`: the Action ran, and only the record of it is missing.
  */
 export type RunActionResult =
   | { state: 'succeeded' | 'failed' | 'blocked' | 'cancelled' }
   | { state: 'parked'; delayMs: number }
-  | { state: 'held'; delayMs: number; reason: string }
+  | { state: 'held'; delayMs: number; leaseEndsInMs?: number; reason: string }
   | { state: 'unrecorded'; settlement: Settlement };
 
 /** What a step's record says after its attempt was settled; `retry` asks for another attempt of the same phase. */

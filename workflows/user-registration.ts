@@ -105,7 +105,8 @@ async function runPhase(registrationId: string, step: OpenStep): Promise<PhaseEn
     if (result.state === 'held') {
       // The new run finds the same in the ledger; a hold of days must not fill the history.
       if (workflowInfo().continueAsNewSuggested) await lookAnew(registrationId);
-      await sleep(Math.max(result.delayMs, Math.min(result.delayMs * 2 ** holds, MAX_HOLD_MS)));
+      const lessOften = Math.min(result.delayMs * 2 ** holds, MAX_HOLD_MS, result.leaseEndsInMs ?? Infinity);
+      await sleep(Math.max(result.delayMs, lessOften));
       continue;
     }
     if (result.state !== 'unrecorded') return result;

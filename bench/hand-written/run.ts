@@ -1,4 +1,4 @@
-import type { Client } from '@temporalio/client';
+import { Client, Connection } from '@temporalio/client';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import pLimit from 'p-limit';
@@ -17,7 +17,7 @@ export interface HandWritten {
   stop(): Promise<void>;
 }
 
-export async function startHandWritten({ address, client }: { address: string; client: Client }): Promise<HandWritten> {
+export async function startHandWritten(address: string): Promise<HandWritten> {
   const worker = fork(fileURLToPath(new URL('worker.ts', import.meta.url)), [address]);
   let onRecord: () => void = () => undefined;
   const failed = new Promise<never>((_, reject) => {
@@ -28,6 +28,8 @@ export async function startHandWritten({ address, client }: { address: string; c
   worker.on('message', (message: WorkerMessage) => {
     if (message === 'recorded') onRecord();
   });
+  const connection = await Connection.connect({ address });
+  const client = new Client({ connection });
   const limit = pLimit(STARTS_AT_ONCE);
   let runs = 0;
 
@@ -47,6 +49,7 @@ export async function startHandWritten({ address, client }: { address: string; c
       return (performance.now() - startedAt) / 1000;
     },
     async stop() {
+      await connection.close();
       if (worker.exitCode !== null) return;
       const gone = once(worker, 'exit');
       worker.disconnect();

@@ -19,6 +19,7 @@ export interface InvocationRecord {
   openCalls(): string[];
   /** Takes a message of the process; of those that come after the verdict only output counts. */
   take(message: FromSandbox): void;
+  /** The verdict has been given and the report taken. */
   judge(): void;
   report(verdict?: Verdict): InvocationReport;
   /** The error without the values of the event's secrets. */
@@ -96,6 +97,9 @@ export function createInvocationRecord(invocation: Invocation, onLateOutput: ((l
     take,
     judge: () => {
       isJudged = true;
+      // It stays for the late output of hundreds of calls.
+      logs.length = 0;
+      calls.clear();
     },
     report: (verdict) => ({
       startedAt,

@@ -80,6 +80,7 @@ export async function createSandboxPool(options: SandboxPoolOptions): Promise<Sa
     try {
       const dependenciesDir = version.dependenciesDir === null ? null : await realpath(version.dependenciesDir);
       if (dependenciesDir !== null && isolation.otherUser) await checkReadable(dependenciesDir);
+      await runner.ensure();
       const command = spawnCommand(isolation, runner, memory, dependenciesDir);
       const process = await SandboxProcess.start({ command, version, runnerDir: runner.dir, dependenciesDir, memory, broker: broker.open(), logger });
       processes.add(process);
@@ -151,12 +152,12 @@ export async function createSandboxPool(options: SandboxPoolOptions): Promise<Sa
   async function prove(): Promise<void> {
     const version: RunnableVersion = { id: '', actionName: 'probe', triggerId: 'post-user-registration', code: '', dependenciesDir: null };
     try {
-      retire(await startProcess(version));
+      await (await startProcess(version)).kill();
     } catch (error) {
       if (!isolation.otherUser) throw error;
       isolation.otherUser = false;
       logger.warn({ error: (error as Error).message }, `Sandboxes cannot run as uid ${SANDBOX_UID} here and run as root. Put Usher where every user can read it, or start it as another user.`);
-      retire(await startProcess(version));
+      await (await startProcess(version)).kill();
     }
   }
 
@@ -168,14 +169,12 @@ export async function createSandboxPool(options: SandboxPoolOptions): Promise<Sa
     await Promise.all([...processes].map((process) => process.kill()));
     await turns.idle();
     clearInterval(watch);
-    await runner.remove();
   }
 
   try {
     await prove();
   } catch (error) {
     clearInterval(watch);
-    await runner.remove();
     throw error;
   }
 

@@ -48,7 +48,7 @@ export interface ClaimedStep {
  */
 export type Claim =
   | { claim: 'recorded'; state: Exclude<SettledState, { state: 'retry' }> }
-  | { claim: 'held'; delayMs: number; reason: string }
+  | { claim: 'held'; delayMs: number; leaseEndsInMs?: number; reason: string }
   | { claim: 'claimed'; step: ClaimedStep };
 
 export interface ClaimLedger {
@@ -101,7 +101,8 @@ export function createClaimLedger({ database, keyring }: { database: Database; k
           .where('ended_at', 'is', null)
           .executeTakeFirst();
         if (alive !== undefined) {
-          return { claim: 'held', delayMs: Math.min(alive.leased_until - now, ASK_AGAIN_MS), reason: `attempt ${alive.number} may still be running` };
+          const leaseEndsInMs = alive.leased_until - now;
+          return { claim: 'held', delayMs: Math.min(leaseEndsInMs, ASK_AGAIN_MS), leaseEndsInMs, reason: `attempt ${alive.number} may still be running` };
         }
         if (dueInMs > EARLY_MS) return { claim: 'held', delayMs: dueInMs, reason: 'the next attempt is not due' };
 

@@ -36,7 +36,7 @@ export function openSqlite(path: string): Database {
   try {
     file.exec('pragma journal_mode = wal');
     file.exec('pragma synchronous = full');
-    // From here on `runWhenFree` waits instead: SQLite's own waiting would stop the whole process meanwhile.
+    // From here on `createRunner` waits instead: SQLite's own waiting would stop the whole process meanwhile.
     file.exec('pragma busy_timeout = 0');
   } catch (error) {
     file.close();
@@ -77,7 +77,7 @@ function createOwnerOnly(path: string): void {
 /** kysely's driver for Node's own SQLite: one connection, which kysely gives to one query or transaction at a time. */
 function createDriver(file: DatabaseSync): Driver {
   const connection: DatabaseConnection = {
-    executeQuery: (query) => runWhenFree(file, query),
+    executeQuery: createRunner(file),
     streamQuery() {
       throw new TypeError('Streaming is not supported: select a page at a time.');
     },
@@ -103,18 +103,28 @@ function createDriver(file: DatabaseSync): Driver {
   };
 }
 
-/** Runs one statement; while another process writes, tries again without blocking this one. */
-async function runWhenFree<R>(file: DatabaseSync, query: CompiledQuery): Promise<QueryResult<R>> {
-  const giveUpAt = performance.now() + BUSY_TIMEOUT_MS;
-  for (;;) {
-    try {
-      return run<R>(file, query);
-    } catch (error) {
-      // Inside a transaction we hold the lock already, and a statement must not run twice.
-      if (!isBusy(error) || file.isTransaction || performance.now() >= giveUpAt) throw error;
+/**
+ * Runs one statement at a time; while another process writes, tries again without blocking this one. Once that has been
+ * in vain for as long as anybody waits, others are refused at once: they stand in one queue, and would wait for the sum.
+ */
+function createRunner(file: DatabaseSync): <R>(query: CompiledQuery) => Promise<QueryResult<R>> {
+  let busySince: number | null = null;
+  return async <R>(query: CompiledQuery) => {
+    for (;;) {
+      try {
+        const result = run<R>(file, query);
+        // Readers never wait for a writer, so they do not know.
+        if (!query.sql.startsWith('select')) busySince = null;
+        return result;
+      } catch (error) {
+        // Inside a transaction we hold the lock already, and a statement must not run twice.
+        if (!isBusy(error) || file.isTransaction) throw error;
+        busySince ??= performance.now();
+        if (performance.now() - busySince >= BUSY_TIMEOUT_MS) throw error;
+      }
+      await sleep(BUSY_PAUSE_MS);
     }
-    await sleep(BUSY_PAUSE_MS);
-  }
+  };
 }
 
 function run<R>(file: DatabaseSync, { sql: text, parameters }: CompiledQuery): QueryResult<R> {

@@ -29,6 +29,8 @@ interface Begun {
 
 const LEASE_MS = 30_000;
 const GO_ON_WITHIN_MS = 20_000;
+/** A write waits 5 s for another process. */
+const REFUSED_WITHIN_MS = 10_000;
 
 let receiver: Receiver;
 let usher: TestUsher;
@@ -49,6 +51,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await usher?.close();
   await receiver?.close();
+  // An endless loop that outlived its test would go on for ever.
+  for (const { pid } of begun) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
 });
 
 function begunFor(email: string): Begun[] {
@@ -113,12 +117,16 @@ test('while the store cannot be written, sign-ups are refused with 503, and the 
 
   const blocker = await blockStore(usher.dataDir);
   try {
-    const refused = usher.signUp('refused@example.com');
+    const refused = Promise.all(Array.from({ length: 8 }, (_, n) => usher.signUp(`refused-${n}@example.com`)));
     const leasedUntil = leaseOf(email);
     expect(leasedUntil).toBeGreaterThan(Date.now());
     await until('the running attempt is killed', () => !isAlive(first.pid), LEASE_MS + 5_000);
     expect(Date.now()).toBeLessThan(leasedUntil);
-    expect((await refused).status).toBe(503);
+    for (const { status, ms } of await refused) {
+      expect(status).toBe(503);
+      expect(ms, 'those that come at once do not wait for one another').toBeLessThan(REFUSED_WITHIN_MS);
+    }
+    expect((await usher.readyz()).status).toBe(503);
     await until('the lease has run out', () => Date.now() > leasedUntil + 5_000, LEASE_MS);
     expect(attemptsFor(email)).toHaveLength(1);
     expect(begunFor(email)).toHaveLength(1);
@@ -130,7 +138,7 @@ test('while the store cannot be written, sign-ups are refused with 503, and the 
   await succeeded(email);
   expect(begunFor(email)[1]).toMatchObject({ attempt: 2, alive: [] });
   expect(attemptsFor(email)).toMatchObject([{ outcome: 'lost' }, { outcome: 'succeeded' }]);
-  expect((await usher.signUp('refused@example.com')).status).toBe(200);
+  expect((await usher.signUp('refused-0@example.com')).status).toBe(200);
 }, 120_000);
 
 /** Another process that takes the store's write lock and keeps it until it is killed. */

@@ -59,11 +59,11 @@ test('after the next start, what was cut short runs again and what had ended doe
   expect(keys('short@example.com')).toHaveLength(1);
 });
 
-test('SIGTERM with nothing under way ends within seconds', async () => {
+test('SIGTERM with nothing under way does not wait for anything', async () => {
   await usher.working();
   const askedAt = performance.now();
   expect(await usher.terminate()).toBe(0);
-  expect(performance.now() - askedAt).toBeLessThan(6_000);
+  expect(performance.now() - askedAt).toBeLessThan(GRACE_MS);
   await usher.start();
 });
 

@@ -12,6 +12,8 @@ export interface Kill {
   kind: Kind;
   pid: number;
   at: number;
+  /** When it was seen to be dead; of `everything`, the last of its children. */
+  deadAt: number;
 }
 
 /** A dead role is back after its pause, which grows up to 30 s. */
@@ -26,7 +28,7 @@ export async function strike(usher: TestUsher, kind: Kind, random: SeededRandom)
   const at = Date.now();
   await kill9(pid);
   if (kind === 'everything') await allDead(children, CHILDREN_DIE_MS);
-  return { kind, pid, at };
+  return { kind, pid, at, deadAt: Date.now() };
 }
 
 function targetOf(usher: TestUsher, kind: Kind, random: SeededRandom): number | undefined {

@@ -88,21 +88,6 @@ test('a given port that is in use is named, with the variable, and nothing is le
   taken.release();
 });
 
-test('without a given port, two that start at once get the next free ones from 3000 on, and say so', async () => {
-  // Somebody else may have it already, which does as well.
-  const taken = await takePort(3000);
-  const ushers = ['one', 'two'].map((name) => start({ USHER_PORT: '', USHER_DATA_DIR: join(folder, name) }));
-  for (const usher of ushers) await usher.prints('Usher serves sign-ups');
-  const ports = ushers.map((usher) => Number(new URL(apiOf(usher)).port));
-  expect(new Set(ports).size).toBe(2);
-  for (const [index, usher] of ushers.entries()) {
-    expect(ports[index]).toBeGreaterThan(3000);
-    expect(usher.stdout()).toContain(`Port 3000 is in use; taking ${ports[index]}. Set USHER_PORT to choose another one.`);
-    expect((await ask(apiOf(usher), '/healthz')).body).toEqual({ status: 'ok' });
-  }
-  taken?.release();
-});
-
 test('an address that is not of this machine is named, with the variables', async () => {
   expect(await refusal(start({ USHER_HOST: '203.0.113.1' }))).toMatch(/^Usher cannot listen on 203\.0\.113\.1:0 \(EADDRNOTAVAIL\): set USHER_HOST and USHER_PORT to an address of this machine\.$/);
 });

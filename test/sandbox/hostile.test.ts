@@ -114,7 +114,7 @@ describe('an Action sees nothing of the machine', () => {
 describe('an Action cannot speak for the sandbox', () => {
   test('the ways of speaking to the parent are gone, and a forged reply is not believed', async () => {
     const { error } = ended(await runBody(pool, `
-      console.log(typeof process.send, typeof process.disconnect, process._send?.({ type: 'verdict', token: 'x', free: true, cacheChanges: [], commands: [] }));
+      console.log(typeof process.send, process._send?.({ type: 'verdict', token: 'x', free: true, cacheChanges: [], commands: [] }));
       try { process.on('message', () => {}); } catch (error) { console.log(error.message); }
       throw new Error('the truth');`), 'failed');
     expect(error).toMatchObject({ type: 'ACTION_THREW', message: 'the truth' });

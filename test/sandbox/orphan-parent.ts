@@ -1,17 +1,24 @@
 import { createLogger } from '../../src/logger.ts';
-import { createSandboxPool } from '../../src/sandbox/pool.ts';
+import { createBroker } from '../../src/sandbox/broker.ts';
+import { createEgressPolicy } from '../../src/sandbox/egress-policy.ts';
+import { findIsolation } from '../../src/sandbox/isolation.ts';
+import { placeRunnerFiles } from '../../src/sandbox/runner-files.ts';
+import { SandboxProcess } from '../../src/sandbox/sandbox-process.ts';
+import { spawnCommand } from '../../src/sandbox/spawn-command.ts';
 
-/** Program of death.crash.test.ts: runs two Actions without end, prints their processes' numbers, and waits to be killed. */
+/**
+ * Program of death.crash.test.ts: calls an Action whose handler has the body that is the first argument, prints its
+ * process's number, and waits to be killed. `bare` as second argument: without util-linux.
+ */
+const [body = '', walls] = process.argv.slice(2);
+const isolation = walls === 'bare' ? { setpriv: null, prlimit: null, otherUser: false, memoryWatch: false } : findIsolation();
+const memory = { heapMiB: 128, residentMiB: 384 };
+const runner = await placeRunnerFiles();
 const logger = createLogger({ level: 'silent', role: 'test' });
-const pool = await createSandboxPool({ slots: 2, egress: { allow: [], loopbackOpen: true }, logger });
-for (const body of ['for (;;);', 'await new Promise((done) => setTimeout(done, 600000));']) {
-  const code = `exports.onExecutePostUserRegistration = async () => { ${body} };`;
-  const version = { id: body, actionName: 'Endless', triggerId: 'post-user-registration' as const, code, dependenciesDir: null };
-  void pool.run({ version, id: '1', event: {}, cache: {}, timeoutMs: 600_000, waitFor: 'work' });
-}
-const timer = setInterval(() => {
-  if (pool.pids().length < 2) return;
-  clearInterval(timer);
-  // Both have been called by then: the call follows the start at once.
-  setTimeout(() => process.stdout.write(`${JSON.stringify(pool.pids())}\n`), 300);
-}, 20);
+const broker = createBroker(createEgressPolicy({ allow: [], loopbackOpen: false })).open();
+const code = `exports.onExecutePostUserRegistration = async () => { ${body} };`;
+const version = { id: 'orphan', actionName: 'Orphan', triggerId: 'post-user-registration' as const, code, dependenciesDir: null };
+const command = spawnCommand(isolation, runner, memory, null);
+const sandbox = await SandboxProcess.start({ command, version, runnerDir: runner.dir, dependenciesDir: null, memory, broker, logger });
+void sandbox.run({ version, id: '1', event: {}, cache: {}, timeoutMs: 600_000, waitFor: 'handler' }, {});
+process.stdout.write(`${sandbox.pid}\n`);

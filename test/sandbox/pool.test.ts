@@ -105,9 +105,10 @@ describe('cancelling', () => {
 describe('closing', () => {
   test('lets a call end within the grace time, sends the queue away and leaves no process', async () => {
     const pool = await createSandboxPool({ slots: 1, egress: { allow: [], loopbackOpen: true }, logger: silent });
-    const short = runBody(pool, `await new Promise((done) => setTimeout(done, 300)); console.log('finished');`);
+    const started = await receiver((_request, response) => response.end());
+    const short = runBody(pool, `await fetch(event.url); await new Promise((done) => setTimeout(done, 300)); console.log('finished');`, { event: { url: started.url } });
     const queued = runBody(pool, '');
-    await until('a process', () => pool.pids().length > 0);
+    await until('the call', () => started.requests.length === 1);
     const pids = pool.pids();
     await pool.close({ graceMs: 5000 });
     expect(texts(await short)).toEqual(['finished']);
@@ -134,6 +135,22 @@ test.runIf(process.getuid?.() === 0)('dependencies that the sandboxes’ user ca
   const result = ended(await runBody(pool, '', { version: { dependenciesDir: dir } }), 'not-run');
   expect(result.reason).toContain(`${dir} needs mode o+rx`);
   await rm(dir, { recursive: true });
+});
+
+test('a pool goes on when the system has cleaned its temporary folder', async () => {
+  const before = process.env['TMPDIR'];
+  const own = await mkdtemp(join(tmpdir(), 'usher-cleaned-'));
+  await chmod(own, 0o755);
+  process.env['TMPDIR'] = own;
+  const pool = await testPool().finally(() => {
+    if (before === undefined) delete process.env['TMPDIR'];
+    else process.env['TMPDIR'] = before;
+  });
+  const [main = ''] = texts(await runBody(pool, `console.log(process.argv[1]);`));
+  expect(main.startsWith(own)).toBe(true);
+  await rm(main);
+  ended(await runBody(pool, ''), 'succeeded');
+  await rm(own, { recursive: true });
 });
 
 test('the walls in force are named, and so are those that are missing', async () => {

@@ -29,15 +29,20 @@ describeEachStore('ledger: claims and leases', (fresh) => {
     const usher = await store();
     const { claim, claimed } = await registered(usher, [{ name: 'Notify Slack' }]);
     await claimed(0);
-    const heldMs = async (): Promise<number> => {
+    const hold = async () => {
       const answer = await claim(0, { workerId: 'worker-2' });
-      expect(answer).toMatchObject({ claim: 'held', reason: expect.stringContaining('attempt 1') as string });
-      return answer.claim === 'held' ? answer.delayMs : NaN;
+      if (answer.claim !== 'held') throw new Error(`not held: ${answer.claim}`);
+      expect(answer.reason).toContain('attempt 1');
+      return answer;
     };
 
-    expect(await heldMs()).toBe(2 * SECOND);
+    const early = await hold();
+    expect(early.delayMs).toBe(2 * SECOND);
+    expect(early.leaseEndsInMs).toBeGreaterThan(LEASE_MS - 5 * SECOND);
     await letTimePass(usher, LEASE_MS - 1.5 * SECOND);
-    expect(await heldMs()).toBeLessThanOrEqual(1.5 * SECOND);
+    const late = await hold();
+    expect(late.leaseEndsInMs).toBeLessThanOrEqual(1.5 * SECOND);
+    expect(late.delayMs).toBe(late.leaseEndsInMs);
   });
 
   test('of many claims at once, one gets the step', async () => {

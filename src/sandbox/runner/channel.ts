@@ -37,14 +37,13 @@ export function captureChannel(): Channel {
     apply(send, process, [message, undefined, { swallowErrors: true }]);
   };
   replace('send', undefined);
-  replace('disconnect', undefined);
-  replace('_disconnect', () => undefined);
+  // Node calls it when the parent is gone.
+  replace('disconnect', () => kill(process.pid, 'SIGKILL'));
   // Node acknowledges each socket that it received through this very property.
   replace('_send', (message: { cmd?: unknown }, ...rest: unknown[]): boolean => {
     const isAcknowledgement = message?.cmd === 'NODE_HANDLE_ACK' || message?.cmd === 'NODE_HANDLE_NACK';
     return isAcknowledgement ? (apply(send, process, [message, ...rest]) as boolean) : false;
   });
-  process.on('disconnect', () => kill(process.pid, 'SIGKILL'));
 
   return {
     send: (message) => transport(stringify(message)),

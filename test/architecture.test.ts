@@ -1,0 +1,125 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { expect, test } from 'vitest';
+
+const ROOT = new URL('..', import.meta.url).pathname;
+
+interface Import {
+  file: string;
+  /** A file of ours from the root on, a package, or a Node module. */
+  target: string;
+  isType: boolean;
+}
+
+/**
+ * Who may import what: prefixes of paths, packages, and `node:`. `types` is allowed as `import type` on top. A folder's
+ * own files are always allowed, except from `src/` itself. What is not here may import everything.
+ */
+const RULES: { from: string; imports: string[]; types: string[] }[] = [
+  // Bundled into Temporal's sandbox: deterministic code only.
+  { from: 'workflows/', imports: ['@temporalio/workflow'], types: ['src/domain/'] },
+  { from: 'src/domain/', imports: [], types: [] },
+  {
+    from: 'activities/',
+    imports: ['@temporalio/activity', '@temporalio/common', 'src/domain/', 'src/store/', 'src/registration/event.ts'],
+    types: ['workflows/messages.ts', 'src/logger.ts', 'src/sandbox/', 'src/builds/'],
+  },
+  // The only files that a sandbox process can read, and they are read without types.
+  { from: 'src/sandbox/runner/', imports: ['node:'], types: ['src/domain/'] },
+  { from: 'src/sandbox/', imports: ['node:', 'src/domain/', 'ipaddr.js', 'p-limit', 'zod'], types: ['src/logger.ts'] },
+  {
+    from: 'src/store/',
+    // Refusals of the Management API are made where the transaction sees the reason.
+    imports: ['node:', 'src/domain/', 'src/http/api-error.ts', 'kysely', 'pg', 'jose'],
+    types: ['src/passwords.ts', 'workflows/messages.ts'],
+  },
+  {
+    from: 'src/registration/',
+    imports: ['node:', 'src/domain/', 'src/store/', 'src/passwords.ts'],
+    types: ['src/logger.ts', 'src/sandbox/', 'src/builds/', 'src/temporal/'],
+  },
+  { from: 'src/builds/', imports: ['node:', 'src/domain/', 'src/store/', 'kysely', 'tar', '@npmcli/arborist'], types: ['src/logger.ts'] },
+  {
+    from: 'src/http/',
+    imports: ['node:', 'src/domain/', 'src/store/', 'workflows/messages.ts', 'express', 'express-rate-limit', 'helmet', 'jose', 'zod'],
+    types: ['src/logger.ts', 'src/passwords.ts', 'src/registration/'],
+  },
+  { from: 'src/temporal/', imports: ['node:', '@temporalio/', 'src/progress.ts', 'workflows/messages.ts'], types: ['src/logger.ts', 'workflows/'] },
+];
+
+/** Run by themselves: a child that ends with its parent, and what runs in the sandbox. */
+const PROGRAMS = ['src/main.ts', 'src/builds/install-child.ts', 'src/temporal/sdk-download-child.ts', 'src/sandbox/strip-runner.ts', 'src/sandbox/runner/'];
+
+const files = ['src', 'workflows', 'activities'].flatMap((folder) =>
+  readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, name)),
+);
+const imports = files.flatMap(importsOf);
+
+function codeOf(file: string): string {
+  return readFileSync(join(ROOT, file), 'utf8');
+}
+
+/** Without comments; a `//` in a string ends the line too, which does not matter for what is looked for. */
+function withoutComments(code: string): string {
+  return code.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/\/\/.*$/gm, '');
+}
+
+function importsOf(file: string): Import[] {
+  const statement = /^(?:import|export)\s+(type\s+)?([^'";]*?)\s*from\s*'([^']+)'|^import\s+'([^']+)'|\bimport\(\s*'([^']+)'|\brequire\(\s*'([^']+)'/gm;
+  return [...codeOf(file).matchAll(statement)].map((match) => {
+    const specifier = match.slice(3).find((each) => each !== undefined)!;
+    const names = /^\{(.*)\}$/s.exec(match[2] ?? '')?.[1]?.split(',').map((name) => name.trim()).filter((name) => name !== '');
+    return {
+      file,
+      target: specifier.startsWith('.') ? normalize(join(dirname(file), specifier)) : specifier,
+      isType: match[1] !== undefined || (names?.every((name) => name.startsWith('type ')) ?? false),
+    };
+  });
+}
+
+function isIn(path: string, places: string[]): boolean {
+  return places.some((place) => path === place || ((place.endsWith('/') || place.endsWith(':')) && path.startsWith(place)));
+}
+
+test('the imports of every file are seen', () => {
+  expect(files.length).toBeGreaterThan(100);
+  for (const folder of RULES.map(({ from }) => from)) expect(files.some((file) => file.startsWith(folder)), folder).toBe(true);
+  const targets = importsOf('src/main.ts').map(({ target }) => target);
+  expect(targets).toEqual(expect.arrayContaining(['node:util', 'src/config.ts', 'src/roles/api.ts']));
+  // Every one of our own is there: nothing was misread.
+  for (const { file, target } of imports) {
+    const isOurs = /^(src|workflows|activities)\//.test(target);
+    if (isOurs) expect(files, `${file} imports ${target}`).toContain(target);
+  }
+});
+
+test('each folder imports only what it may', () => {
+  const wrong = imports.filter(({ file, target, isType }) => {
+    const rule = RULES.find(({ from }) => file.startsWith(from));
+    if (rule === undefined || target.startsWith(rule.from)) return false;
+    return !isIn(target, isType ? [...rule.imports, ...rule.types] : rule.imports);
+  });
+  expect(wrong.map(({ file, target, isType }) => `${file} imports ${isType ? 'types of ' : ''}${target}`)).toEqual([]);
+});
+
+test('nothing imports the command line, tests, examples or the bench', () => {
+  const wrong = imports.filter(({ target }) => target === 'src/main.ts' || /^(\.\.\/)*(test|examples|bench)\//.test(target));
+  expect(wrong).toEqual([]);
+});
+
+test('only the command line reads the environment', () => {
+  expect(files.filter((file) => /\bprocess\s*(\.|\?\.)\s*env\b|\benv\s*\}\s*=\s*process\b|import\s*\{[^}]*\benv\b[^}]*\}\s*from\s*'node:process'/.test(withoutComments(codeOf(file))))).toEqual(['src/main.ts']);
+});
+
+test('only programs end their process or listen to its signals', () => {
+  const ends = /\bprocess\.(exit|abort|reallyExit)\(|\bprocess\.exitCode\b|\bprocess\.(on|once|addListener)\(|\bprocess\.kill\(\s*process\.pid/;
+  const found = files.filter((file) => ends.test(withoutComments(codeOf(file))));
+  expect(found.filter((file) => !isIn(file, PROGRAMS))).toEqual([]);
+  expect(found).toContain('src/main.ts');
+});
+
+test('no source file is longer than 400 lines', () => {
+  expect(files.filter((file) => codeOf(file).split('\n').length > 401)).toEqual([]);
+});

@@ -1,0 +1,124 @@
+import { expect, test } from 'vitest';
+import { ConfigError, DEFAULT_PORT, loadConfig, VARIABLES } from '../src/config.ts';
+
+const KEY = Buffer.alloc(32, 1);
+
+function problemsOf(env: Record<string, string>): string[] {
+  try {
+    loadConfig(env, '/work');
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const [first, ...problems] = error.message.split('\n');
+    expect(first).toBe('Usher cannot start with this environment:');
+    return problems.map((problem) => problem.replace(/^ {2}- /, ''));
+  }
+  return [];
+}
+
+test('with an empty environment everything has its default', () => {
+  expect(loadConfig({ HOME: '/home/me' }, '/work')).toEqual({
+    port: null,
+    host: '127.0.0.1',
+    dataDir: '/work/.usher',
+    clientId: null,
+    clientSecret: null,
+    masterKey: null,
+    trustedProxies: [],
+    ja3Header: null,
+    ja4Header: null,
+    egressAllow: [],
+    rateLimits: true,
+    logLevel: 'info',
+    temporal: { address: null, namespace: 'default', security: {} },
+    cacheDir: '/home/me/.cache/usher',
+  });
+  expect(VARIABLES.USHER_PORT.default).toBe(String(DEFAULT_PORT));
+});
+
+test('an empty variable counts as not set', () => {
+  const empty = Object.fromEntries([...Object.keys(VARIABLES), 'TEMPORAL_ADDRESS'].map((name) => [name, '']));
+  expect(loadConfig(empty, '/work')).toEqual(loadConfig({}, '/work'));
+});
+
+test('each variable is read', () => {
+  const env = {
+    USHER_PORT: '0',
+    USHER_HOST: '::1',
+    USHER_DATA_DIR: '/var/lib/usher',
+    USHER_CLIENT_ID: 'my-client',
+    USHER_CLIENT_SECRET: 's'.repeat(32),
+    USHER_MASTER_KEY: KEY.toString('base64'),
+    USHER_TRUST_PROXY: '10.0.0.0/8, ::1/128',
+    USHER_JA3_HEADER: 'X-JA3',
+    USHER_JA4_HEADER: 'X-JA4',
+    USHER_EGRESS_ALLOW: '192.168.7.0/24',
+    USHER_RATE_LIMITS: 'off',
+    USHER_LOG_LEVEL: 'debug',
+    TEMPORAL_ADDRESS: 'temporal.example:7233',
+    TEMPORAL_NAMESPACE: 'users',
+    XDG_CACHE_HOME: '/cache',
+  };
+  expect(Object.keys(VARIABLES).filter((name) => !(name in env))).toEqual([]);
+  expect(loadConfig(env, '/work')).toEqual({
+    port: 0,
+    host: '::1',
+    dataDir: '/var/lib/usher',
+    clientId: 'my-client',
+    clientSecret: 's'.repeat(32),
+    masterKey: KEY,
+    trustedProxies: ['10.0.0.0/8', '::1/128'],
+    ja3Header: 'x-ja3',
+    ja4Header: 'x-ja4',
+    egressAllow: ['192.168.7.0/24'],
+    rateLimits: false,
+    logLevel: 'debug',
+    temporal: { address: 'temporal.example:7233', namespace: 'users', security: {} },
+    cacheDir: '/cache/usher',
+  });
+});
+
+test('a master key in base64url, as many tools print it, is read as well', () => {
+  const key = Buffer.alloc(32, 0xfb);
+  expect(loadConfig({ USHER_MASTER_KEY: key.toString('base64url') }, '/work').masterKey).toEqual(key);
+});
+
+test.each([
+  ['USHER_PORTS', 'USHER_PORT'],
+  ['USHER_DATADIR', 'USHER_DATA_DIR'],
+  ['USHER_JA5_HEADER', 'USHER_JA3_HEADER'],
+  ['USHER_EGRESS', 'USHER_EGRESS_ALLOW'],
+  ['USHER_RATE_LIMIT', 'USHER_RATE_LIMITS'],
+  ['USHER_SOMETHING_ELSE_ALTOGETHER', 'USHER_'],
+])('%s, which is not there, is an error that names the nearest one', (name, nearest) => {
+  expect(problemsOf({ [name]: 'x' })).toEqual([expect.stringMatching(new RegExp(`^${name} is not a variable of Usher; the nearest is ${nearest}`))]);
+});
+
+test.each([
+  ['USHER_PORT', '65536'],
+  ['USHER_PORT', '-1'],
+  ['USHER_PORT', '3000 '],
+  ['USHER_CLIENT_ID', 'a b'],
+  ['USHER_MASTER_KEY', KEY.subarray(1).toString('base64')],
+  ['USHER_MASTER_KEY', `${KEY.toString('base64')}!`],
+  ['USHER_TRUST_PROXY', '10.0.0.1'],
+  ['USHER_TRUST_PROXY', 'true'],
+  ['USHER_JA4_HEADER', 'x ja4'],
+  ['USHER_EGRESS_ALLOW', '10.0.0.0/8,'],
+  ['USHER_RATE_LIMITS', 'false'],
+  ['USHER_LOG_LEVEL', 'verbose'],
+])('%s=%s is refused by name, with what it must be', (name, value) => {
+  const problems = problemsOf({ USHER_TRUST_PROXY: '10.0.0.0/8', [name]: value });
+  expect(problems).toEqual([expect.stringMatching(new RegExp(`^${name} must be `))]);
+});
+
+test('what only makes sense together is told', () => {
+  expect(problemsOf({ USHER_CLIENT_SECRET: 's'.repeat(32) })).toEqual([expect.stringContaining('USHER_CLIENT_SECRET is set without USHER_CLIENT_ID')]);
+  expect(problemsOf({ USHER_JA4_HEADER: 'x-ja4' })).toEqual([expect.stringContaining('set USHER_TRUST_PROXY')]);
+  expect(problemsOf({ TEMPORAL_PROFILE: 'mine' })).toEqual([expect.stringContaining('TEMPORAL_CONFIG_FILE')]);
+});
+
+test('all problems are told in one message, and no value that may be a secret', () => {
+  const problems = problemsOf({ USHER_PORT: 'x', USHER_CLIENT_SECRET: 'canary', USHER_MASTER_KEY: 'canary', USHER_LOG_LEVEL: 'x', USHER_MASTERKEY: 'canary', TEMPORAL_PROFILE: 'x' });
+  expect(problems).toHaveLength(6);
+  expect(problems.join('\n')).not.toContain('canary');
+});
