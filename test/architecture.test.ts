@@ -29,8 +29,7 @@ const RULES: { from: string; imports: string[]; types: string[] }[] = [
   { from: 'src/sandbox/', imports: ['node:', 'src/domain/', 'ipaddr.js', 'p-limit', 'zod'], types: ['src/logger.ts'] },
   {
     from: 'src/store/',
-    // Refusals of the Management API are made where the transaction sees the reason.
-    imports: ['node:', 'src/domain/', 'src/http/api-error.ts', 'kysely', 'pg', 'jose'],
+    imports: ['node:', 'src/domain/', 'kysely', 'pg', 'jose'],
     types: ['src/passwords.ts', 'workflows/messages.ts'],
   },
   {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { LIMITS } from '../domain/limits.ts';
 import { isTriggerId, TRIGGERS } from '../domain/triggers.ts';
 import type { DraftInput } from '../store/actions.ts';
-import { managementError } from './api-error.ts';
+import { managementError } from '../domain/api-error.ts';
 
 /** Auth0's ActionTriggerTypeEnum with the version that it takes when none is named. Two of them run here. */
 const TRIGGER_VERSIONS = {

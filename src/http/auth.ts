@@ -1,7 +1,7 @@
 import type { RequestHandler } from 'express';
 import { errors, jwtVerify, SignJWT, type JWTPayload } from 'jose';
 import type { SigningKeys } from '../store/signing-keys.ts';
-import { managementError, type ApiError } from './api-error.ts';
+import { managementError, type ApiError } from '../domain/api-error.ts';
 
 /** As long as Auth0's Management API tokens live. */
 export const TOKEN_SECONDS = 86_400;

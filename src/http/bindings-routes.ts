@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { BindingStore } from '../store/bindings.ts';
 import { bindingAnswer, listAnswer } from './actions-answers.ts';
 import { BINDINGS_BODY, EMPTY, PAGE_QUERY, TRIGGER_ID } from './actions-schema.ts';
-import { managementError } from './api-error.ts';
+import { managementError } from '../domain/api-error.ts';
 import type { Auth } from './auth.ts';
 import { parseBody, parsePath, parseQuery } from './validation.ts';
 

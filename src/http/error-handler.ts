@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
 import type { Logger } from '../logger.ts';
 import { isStoreUnavailable } from '../store/database.ts';
-import { ApiError, managementError, oauthError, signUpError } from './api-error.ts';
+import { ApiError, managementError, oauthError, signUpError } from '../domain/api-error.ts';
 
 /**
  * The last handler: turns every error into an answer in the shape of the API that was called. What is not an

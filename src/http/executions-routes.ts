@@ -2,7 +2,7 @@ import { Router } from 'express';
 import { z } from 'zod';
 import type { StoredExecution } from '../store/executions.ts';
 import type { ReadLedger } from '../store/ledger-read.ts';
-import { managementError } from './api-error.ts';
+import { managementError } from '../domain/api-error.ts';
 import type { Auth } from './auth.ts';
 import { preExecutionBody, registrationBody } from './execution-body.ts';
 import { parsePath, parseQuery } from './validation.ts';

@@ -1,7 +1,7 @@
 import { Router } from 'express';
 import { z } from 'zod';
 import type { LogItem, LogStore } from '../store/logs.ts';
-import { managementError } from './api-error.ts';
+import { managementError } from '../domain/api-error.ts';
 import type { Auth } from './auth.ts';
 import { parsePath, parseQuery } from './validation.ts';
 

@@ -1,7 +1,7 @@
 import { type Request, Router } from 'express';
 import type { Client, ClientStore } from '../store/clients.ts';
 import type { SigningKeys } from '../store/signing-keys.ts';
-import { ApiError, oauthError } from './api-error.ts';
+import { ApiError, oauthError } from '../domain/api-error.ts';
 import { type Auth, isManagementAudience, TOKEN_SECONDS } from './auth.ts';
 
 export interface OauthRoutesDeps {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { WeakPassword } from '../passwords.ts';
 import type { Profile } from '../registration/event.ts';
 import type { Refusal, SignUp, SignUpInput } from '../registration/sign-up.ts';
-import { ApiError, signUpError } from './api-error.ts';
+import { ApiError, signUpError } from '../domain/api-error.ts';
 import { type FingerprintHeaders, requestFacts } from './request-facts.ts';
 import { describeIssue } from './validation.ts';
 

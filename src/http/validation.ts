@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { type ApiError, managementError } from './api-error.ts';
+import { type ApiError, managementError } from '../domain/api-error.ts';
 
 /**
  * Checks a request body of the Management API.

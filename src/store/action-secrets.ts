@@ -1,5 +1,5 @@
 import { nowIsoNanos } from '../domain/ids.ts';
-import { managementError } from '../http/api-error.ts';
+import { managementError } from '../domain/api-error.ts';
 import type { Queryable } from './database.ts';
 import type { Keyring } from './keyring.ts';
 import type { Row } from './schema.ts';

@@ -1,6 +1,6 @@
 import { newId, nowIsoNanos } from '../domain/ids.ts';
 import { LIMITS } from '../domain/limits.ts';
-import { managementError } from '../http/api-error.ts';
+import { managementError } from '../domain/api-error.ts';
 import { replaceSecrets, type SecretInput } from './action-secrets.ts';
 import { type Database, type Queryable, uniqueViolation } from './database.ts';
 import type { Keyring } from './keyring.ts';

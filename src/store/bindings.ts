@@ -2,7 +2,7 @@ import { newId, nowIsoNanos } from '../domain/ids.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { DEFAULT_STEP_POLICY, type StepPolicy } from '../domain/policy.ts';
 import type { TriggerId } from '../domain/triggers.ts';
-import { managementError } from '../http/api-error.ts';
+import { managementError } from '../domain/api-error.ts';
 import { type ActionWithVersion, type Page, withVersions } from './actions.ts';
 import { type Database, type Queryable, uniqueViolation } from './database.ts';
 import type { Row } from './schema.ts';

@@ -1,6 +1,6 @@
 import { nowIsoNanos, newId } from '../domain/ids.ts';
 import { LIMITS } from '../domain/limits.ts';
-import { managementError } from '../http/api-error.ts';
+import { managementError } from '../domain/api-error.ts';
 import { type Page, readAction } from './actions.ts';
 import type { Database, Queryable } from './database.ts';
 import type { Row } from './schema.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { ApiError } from '../../src/http/api-error.ts';
+import { ApiError } from '../../src/domain/api-error.ts';
 import { parseBody } from '../../src/http/validation.ts';
 
 const schema = z.strictObject({

@@ -1,6 +1,6 @@
 /**
- * An answer that is an error, in the shape of the API that was called. Thrown anywhere below a route; only the error
- * handler turns it into a response.
+ * An answer that is an error, in the shape of the API that was called. Thrown anywhere below a route, also by the store,
+ * where a transaction sees the reason of a refusal; only the error handler turns it into a response.
  */
 export class ApiError extends Error {
   readonly status: number;
