@@ -43,6 +43,9 @@ export async function prepareDataDir(dataDir: string): Promise<DataPaths> {
       if (error.code !== 'EPERM') throw error;
     });
     await access(dataDir, constants.W_OK | constants.X_OK);
+    const { cache } = dataPaths(dataDir);
+    await mkdir(cache, { recursive: true });
+    await chmod(cache, 0o755);
     const probe = join(dataDir, `.probe-${process.pid}`);
     try {
       await writeFile(probe, 'x');

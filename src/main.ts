@@ -3,11 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { type Config, ConfigError, loadConfig } from './config.ts';
 import { createLogger, type Logger } from './logger.ts';
 import type { Role, RoleMessage } from './role-process.ts';
-import { runApi } from './roles/api.ts';
 import type { RunningRole } from './roles/role.ts';
-import { runWorker } from './roles/worker.ts';
 import { asStartError, StartError } from './start-error.ts';
-import { createSupervisor } from './supervisor.ts';
 
 const USAGE = 'Usage: npm start [-- --role all|api|worker]';
 /** One Ctrl-C arrives up to three times: from the terminal, from npm, and from the supervisor. */
@@ -42,6 +39,7 @@ function readArguments(): { role: 'all' | Role; supervised: boolean } {
 }
 
 async function runAll(config: Config, logger: Logger): Promise<void> {
+  const { createSupervisor } = await import('./supervisor.ts');
   let failed = false;
   const supervisor = createSupervisor({
     config,
@@ -74,9 +72,15 @@ async function runRole(name: Role, { config, logger, supervised }: { config: Con
   // Before it has started there is nothing to wait for.
   stopOnSignals(async () => await role?.stop(), { supervised });
   // A supervisor that was killed cannot ask: what it left behind must not run beside its successor.
-  if (supervised) process.on('disconnect', () => process.exit(1));
+  if (supervised) {
+    process.on('disconnect', () => process.exit(1));
+    // It was killed while this code was loaded.
+    if (!process.connected) process.exit(1);
+  }
   try {
-    role = await (name === 'api' ? runApi : runWorker)({
+    // Each process loads what it runs: the worker's native core is of no use to the others.
+    const run = name === 'api' ? (await import('./roles/api.ts')).runApi : (await import('./roles/worker.ts')).runWorker;
+    role = await run({
       config,
       logger,
       // Only where everything runs on one machine do Actions reach the services of that machine.

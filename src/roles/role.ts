@@ -1,4 +1,5 @@
 import type { Config } from '../config.ts';
+import { dataPaths } from '../data-dir.ts';
 import type { Logger } from '../logger.ts';
 import { createSandboxPool, type SandboxPool } from '../sandbox/pool.ts';
 import { StartError } from '../start-error.ts';
@@ -35,7 +36,7 @@ export function temporalEndpoint(config: Config): TemporalEndpoint {
  */
 export async function startSandboxes(slots: number, { config, logger, loopbackOpen }: RoleOptions): Promise<SandboxPool> {
   try {
-    return await createSandboxPool({ slots, egress: { allow: config.egressAllow, loopbackOpen }, logger });
+    return await createSandboxPool({ slots, egress: { allow: config.egressAllow, loopbackOpen }, dependenciesRoot: dataPaths(config.dataDir).cache, logger });
   } catch (error) {
     throw new StartError(
       `The sandboxes for Actions cannot be started (${(error as Error).message}): see that the system's temporary folder has space, and that this user may write to it and start programs.`,

@@ -28,6 +28,8 @@ export interface SandboxPoolOptions {
   logger: Logger;
   /** @default heap 128 MiB, resident 384 MiB */
   memory?: MemoryLimits;
+  /** Folder below which all dependencies lie; the sandboxes' user must get at it. */
+  dependenciesRoot?: string;
   /** How long a call waits for a free slot, milliseconds. @default 10 s */
   maxWaitMs?: number;
 }
@@ -152,6 +154,7 @@ export async function createSandboxPool(options: SandboxPoolOptions): Promise<Sa
   async function prove(): Promise<void> {
     const version: RunnableVersion = { id: '', actionName: 'probe', triggerId: 'post-user-registration', code: '', dependenciesDir: null };
     try {
+      if (isolation.otherUser && options.dependenciesRoot !== undefined) await checkReadable(await realpath(options.dependenciesRoot));
       await (await startProcess(version)).kill();
     } catch (error) {
       if (!isolation.otherUser) throw error;

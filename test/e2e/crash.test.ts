@@ -58,8 +58,9 @@ beforeAll(async () => {
   over = true;
   await Promise.all(clients);
 
-  await until('all registrations are closed', () => readRegistrations(usher.dataDir).every(({ state }) => state === 'closed'), DRAIN_MS).catch((error: unknown) => {
-    process.stdout.write(`${usher.output()}\n`);
+  const open = (): SeenRegistration[] => readRegistrations(usher.dataDir).filter(({ state }) => state === 'open');
+  await until('all registrations are closed', () => open().length === 0, DRAIN_MS).catch((error: unknown) => {
+    process.stdout.write(`${usher.output()}\nKilled: ${JSON.stringify(kills)}\nOpen: ${JSON.stringify(open(), null, 1)}\n`);
     throw error;
   });
   registrations = readRegistrations(usher.dataDir);

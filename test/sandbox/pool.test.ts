@@ -102,6 +102,17 @@ describe('cancelling', () => {
   });
 });
 
+describe('starting', () => {
+  test.runIf(process.getuid?.() === 0)('says so where the sandboxes\' user cannot get at the dependencies, and runs them all the same', async () => {
+    const closed = await mkdtemp(join(tmpdir(), 'usher-closed-'));
+    const pool = await createSandboxPool({ slots: 1, egress: { allow: [], loopbackOpen: true }, dependenciesRoot: closed, logger: silent });
+    expect(pool.describeIsolation()).toContainEqual(expect.stringMatching(/^user: MISSING/));
+    ended(await runBody(pool, ''), 'succeeded');
+    await pool.close({ graceMs: 0 });
+    await rm(closed, { recursive: true });
+  });
+});
+
 describe('closing', () => {
   test('lets a call end within the grace time, sends the queue away and leaves no process', async () => {
     const pool = await createSandboxPool({ slots: 1, egress: { allow: [], loopbackOpen: true }, logger: silent });

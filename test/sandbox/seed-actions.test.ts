@@ -45,7 +45,9 @@ describe.each(['7', '8'])('the Slack Action with @slack/webhook %s', (major) => 
     // Version 7 adds a `timeout` of its own.
     expect(JSON.parse(slack.requests[0]?.body ?? '')).toMatchObject({ text: 'New User: ada@example.com', channel: '#some_channel' });
     expect(calls).toMatchObject([{ method: 'POST', host: `127.0.0.1:${slack.port}`, status: 200 }]);
-    expect(durationMs).toBeLessThan(1900);
+    expect(durationMs).toBeGreaterThanOrEqual(190);
+    // Warm: nothing is loaded, and its kept-alive socket holds nothing up.
+    expect(ended(await send(slack.url), 'succeeded').durationMs).toBeLessThan(1900);
   });
 
   test('fails when Slack answers 500, and succeeds when it is tried again', async () => {
@@ -63,7 +65,7 @@ describe.each(['7', '8'])('the Slack Action with @slack/webhook %s', (major) => 
 
   test('fails at the deadline when Slack hangs', async () => {
     const slack = await receiver(() => {});
-    const { error } = ended(await send(slack.url, 1000), 'failed');
+    const { error } = ended(await send(slack.url, 4000), 'failed');
     expect(error).toMatchObject({ type: 'ACTION_TIMED_OUT' });
     expect(error.message).toContain(`POST 127.0.0.1:${slack.port}`);
   });
