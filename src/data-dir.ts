@@ -37,15 +37,8 @@ export function dataPaths(dataDir: string): DataPaths {
  */
 export async function prepareDataDir(dataDir: string): Promise<DataPaths> {
   try {
-    await mkdir(dataDir, { recursive: true });
-    await chmod(dataDir, 0o711).catch((error: NodeJS.ErrnoException) => {
-      // Somebody else's folder in which we may write, as mounted volumes are: its rights are not ours to choose.
-      if (error.code !== 'EPERM') throw error;
-    });
-    await access(dataDir, constants.W_OK | constants.X_OK);
-    const { cache } = dataPaths(dataDir);
-    await mkdir(cache, { recursive: true });
-    await chmod(cache, 0o755);
+    await makeFolder(dataDir, 0o711);
+    await makeFolder(dataPaths(dataDir).cache, 0o755);
     const probe = join(dataDir, `.probe-${process.pid}`);
     try {
       await writeFile(probe, 'x');
@@ -56,6 +49,15 @@ export async function prepareDataDir(dataDir: string): Promise<DataPaths> {
     throw asStartError(error, `The data directory ${dataDir}`);
   }
   return dataPaths(dataDir);
+}
+
+async function makeFolder(path: string, mode: number): Promise<void> {
+  await mkdir(path, { recursive: true });
+  await chmod(path, mode).catch((error: NodeJS.ErrnoException) => {
+    // Somebody else's folder in which we may write, as mounted volumes are: its rights are not ours to choose.
+    if (error.code !== 'EPERM') throw error;
+  });
+  await access(path, constants.W_OK | constants.X_OK);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { type Config, DEFAULT_PORT } from './config.ts';
 import { dataPaths, prepareDataDir } from './data-dir.ts';
 import { openInstallation, takeLock } from './installation.ts';
@@ -141,6 +141,7 @@ export function createSupervisor(options: {
       await devServer?.stop();
       await temporalTask;
       ports?.release();
+      if (lock !== undefined) await rm(dataPaths(config.dataDir).running, { force: true });
       lock?.release();
     },
   };

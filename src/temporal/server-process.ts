@@ -43,6 +43,8 @@ export function startServerProcess(options: ServerProcessOptions): ServerProcess
     // Relative to its folder, because in a database's name it would take `?`, `#` and `%` of a path for its own.
     cwd: options.folder,
     stdio: ['ignore', 'ignore', 'pipe'],
+    // It needs none of it, neither Usher's secrets nor what is meant for a Temporal server elsewhere.
+    env: {},
     // Away from the terminal's Ctrl-C, so that workers can still report to it while they stop.
     detached: true,
   });

@@ -12,7 +12,11 @@ export function installTelemetry(logger: Logger): Runtime {
   const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;
   return Runtime.install({
     shutdownSignals: [],
-    logger: new DefaultLogger('INFO', ({ level, message, meta }) => logger[levels[level]]({ temporal: meta ?? {} }, message)),
+    logger: new DefaultLogger('INFO', ({ level, message, meta }) => {
+      // A worker that only runs activities is what we want.
+      const said = message.startsWith('No workflows registered') ? 'debug' : levels[level];
+      logger[said]({ temporal: meta ?? {} }, message);
+    }),
     telemetryOptions: { logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} } },
   });
 }

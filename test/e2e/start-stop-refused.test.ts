@@ -74,8 +74,8 @@ async function startsAgain(env: Record<string, string> = {}): Promise<void> {
 }
 
 async function contents(): Promise<Record<string, string>> {
-  const names = (await readdir(dataDir)).filter((name) => !name.includes('.lock'));
-  return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await readFile(join(dataDir, name), 'base64')])));
+  const files = (await readdir(dataDir, { withFileTypes: true })).filter((entry) => entry.isFile() && !entry.name.includes('.lock'));
+  return Object.fromEntries(await Promise.all(files.map(async ({ name }) => [name, await readFile(join(dataDir, name), 'base64')])));
 }
 
 test('a given port that is in use is named, with the variable, and nothing is left running', async () => {
@@ -119,7 +119,7 @@ test.skipIf(asOther === null)('a data directory that this user may not write is 
 // Only root can make them.
 test.skipIf(!isRoot || asOther === null)('the files of another user in a folder that anybody may write are named', async () => {
   await cp(used, dataDir, { recursive: true });
-  await chmod(dataDir, 0o777);
+  for (const path of [dataDir, join(dataDir, 'cache')]) await chmod(path, 0o777);
   expect(await refusal(start({}, { via: asOther! }))).toMatch(/^The (lock file|master key) \S+ cannot be read and written by this user \(.+\): give the rights to it, or set USHER_DATA_DIR to another folder\.$/);
 });
 
