@@ -20,7 +20,7 @@ async function main(): Promise<void> {
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => ending.abort(new Error(`ended by ${name}`)));
   const at = new Date();
   const machine = await machineFacts();
-  say(`${machine.cores} cores (${machine.cpu}), Node ${machine.node}, Temporal ${machine.temporalServer}; load average ${machine.loadAverage1m}`);
+  say(`${machine.cores} cores (${machine.cpu}), Node ${machine.node}, ${machine.temporalServer}; load average ${machine.loadAverage1m}`);
   if (machine.loadAverage1m > machine.cores / 2) say('Other programs keep this machine busy: trust the ratios little, and the absolute numbers not at all.');
 
   const signUp = await benchSignUp(say, ending.signal);

@@ -12,7 +12,7 @@ import { bindCaller, bindTrivial, type BenchUsher, fullyReady, signUp, startBenc
 
 const ROUNDS = 24;
 /** No round begins after this. */
-const BUDGET_MS = 120_000;
+const BUDGET_MS = 100_000;
 const SIGN_UPS_PER_ROUND = 10;
 /** Lets the work that a block of sign-ups has begun ebb away before the next condition is measured. */
 const PAUSE_MS = 400;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
-const START_PATIENCE_MS = 30_000;
+const START_PATIENCE_MS = 60_000;
 
 /** An Usher of one's own, as `npm start` runs it, on free ports and with its data in a folder that goes with it. */
 export interface OwnUsher {
@@ -26,7 +26,7 @@ export interface OwnUsher {
  *
  * @param options.dataDir kept after the stop. @default a new folder that is deleted
  * @param options.show gets what Usher prints, as it comes.
- * @throws when it ends or does not serve within 30 s; the message has what it printed.
+ * @throws when it ends or does not serve within 60 s; the message has what it printed.
  */
 export async function startUsher(options: { env?: Record<string, string>; dataDir?: string; show?(text: string): void } = {}): Promise<OwnUsher> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'usher-')));

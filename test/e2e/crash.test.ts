@@ -15,7 +15,8 @@ const KILLS_OF_A_KIND = 2;
 const CLIENTS = 3;
 /** How long after the last kill everything must be done, retries included. */
 const DRAIN_MS = 60_000;
-const GO_ON_WITHIN_MS = 20_000;
+/** Temporal notices a dead worker after 10 s; then what has piled up is worked off, on a machine that may be busy. */
+const GO_ON_WITHIN_MS = 30_000;
 
 const seed = Number(process.env['E2E_SEED'] ?? Date.now() % 1_000_000);
 /** Apart from the other chances, which come in another order each time, so that a seed repeats the kills. */
@@ -203,6 +204,6 @@ test('no attempt is lost or crashes without a kill, and none begins before the o
   }
 });
 
-test('no registration stands still for 20 s after a kill', () => {
+test('no registration stands still for long after a kill', () => {
   for (const { ms, what } of standstills()) expect(ms, what).toBeLessThan(GO_ON_WITHIN_MS);
 });
