@@ -41,8 +41,8 @@ afterEach(async () => {
   for (const stop of stops.toReversed()) await stop();
 });
 
-async function start(): Promise<{ server: DevServer; ports: DevServerPorts }> {
-  const ports = await prepareDevServer({ folder, logger, preferred: testPorts() });
+async function start(preferred = testPorts()): Promise<{ server: DevServer; ports: DevServerPorts }> {
+  const ports = await prepareDevServer({ folder, logger, preferred });
   const server = createDevServer({
     program,
     folder,
@@ -138,7 +138,7 @@ test('a server left over from a killed Usher is ended, and the next one goes on 
   await starterFor(ports).start(registration);
   await other.kill();
   expect(isRunning(server)).toBe(true);
-  const next = await start();
+  const next = await start(ports);
   expect(isRunning(server)).toBe(false);
   expect(next.ports).toEqual(ports);
   expect(await starterFor(next.ports).describe(registration.registrationId)).toBe('running');
