@@ -10,9 +10,11 @@ import { bindCaller, bindTrivial, type BenchUsher, fullyReady, signUp, startBenc
  * measured one at a time, in turns, in an order that each round draws anew, so that drift of the machine hits all alike.
  */
 
-const ROUNDS = 24;
-/** No round begins after this. */
-const BUDGET_MS = 100_000;
+/** How sign-ups come. Without a pause the work behind them fills the processors, and they wait for those. */
+const ARRIVALS: Arrival[] = [
+  { name: 'one sign-up every 200 ms', everyMs: 200, rounds: 9, budgetMs: 160_000 },
+  { name: 'one sign-up as soon as the one before is answered', everyMs: 0, rounds: 16, budgetMs: 70_000 },
+];
 const SIGN_UPS_PER_ROUND = 10;
 /** Lets the work that a block of sign-ups has begun ebb away before the next condition is measured. */
 const PAUSE_MS = 400;
@@ -24,6 +26,14 @@ const HOLDING_RECEIVER_MS = 25_000;
 const HAND_OVER_PATIENCE_MS = 120_000;
 /** Nobody listens there. */
 const NO_TEMPORAL = '127.0.0.1:1';
+
+interface Arrival {
+  name: string;
+  everyMs: number;
+  rounds: number;
+  /** No round begins after this. */
+  budgetMs: number;
+}
 
 export interface SignUpRow {
   condition: string;
@@ -38,10 +48,9 @@ export interface SignUpRow {
 }
 
 export interface SignUpResult {
-  rows: SignUpRow[];
+  arrivals: { name: string; rows: SignUpRow[]; samplesMs: Record<string, Rounds> }[];
   /** How many of the registrations under way were open before and after the measurement. */
   underWay: { before: number; after: number };
-  samplesMs: Record<string, Rounds>;
 }
 
 interface Condition {
@@ -84,26 +93,30 @@ export async function benchSignUp(say: (line: string) => void, signal: AbortSign
   conditions.reverse();
 
   const before = await ledger.countOpen();
-  const samples = await measure(conditions, say, signal);
-  return {
-    rows: asRows(samples),
-    underWay: { before, after: await ledger.countOpen() },
-    samplesMs: samples,
-  };
+  const arrivals: SignUpResult['arrivals'] = [];
+  for (const arrival of ARRIVALS) {
+    const samplesMs = await measure(conditions, arrival, say, signal);
+    arrivals.push({ name: arrival.name, rows: asRows(samplesMs), samplesMs });
+  }
+  return { arrivals, underWay: { before, after: await ledger.countOpen() } };
 }
 
-async function measure(conditions: Condition[], say: (line: string) => void, signal: AbortSignal): Promise<Record<string, Rounds>> {
+async function measure(conditions: Condition[], { name: arrival, everyMs, rounds, budgetMs }: Arrival, say: (line: string) => void, signal: AbortSignal): Promise<Record<string, Rounds>> {
   const samples: Record<string, Rounds> = Object.fromEntries(conditions.map(({ name }) => [name, []]));
-  say(`measuring ${conditions.length} × ${SIGN_UPS_PER_ROUND} sign-ups, up to ${ROUNDS} times`);
-  const endsAt = performance.now() + BUDGET_MS;
+  say(`measuring ${conditions.length} × ${SIGN_UPS_PER_ROUND} sign-ups, up to ${rounds} times: ${arrival}`);
+  const endsAt = performance.now() + budgetMs;
   // The first round warms up.
-  for (let round = 0; round <= ROUNDS && performance.now() < endsAt; round++) {
+  for (let round = 0; round <= rounds && performance.now() < endsAt; round++) {
     for (const { name, usher } of shuffled(conditions)) {
       signal.throwIfAborted();
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
       const durations: number[] = [];
       await signUp(usher);
-      for (let i = 0; i < SIGN_UPS_PER_ROUND; i++) durations.push(await signUp(usher));
+      for (let i = 0; i < SIGN_UPS_PER_ROUND; i++) {
+        const due = new Promise((resolve) => setTimeout(resolve, everyMs));
+        durations.push(await signUp(usher));
+        await due;
+      }
       if (round > 0) samples[name]!.push(durations);
     }
   }

@@ -63,7 +63,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
 
   const builder = createBuilder({ database, dataDir: config.dataDir, logger, alone: true });
   const versions = createVersionCache({ database, keyring, dataDir: config.dataDir });
-  const sandbox = await startSandboxes(PRE_REGISTRATION_SLOTS, options);
+  const sandbox = await startSandboxes({ slots: PRE_REGISTRATION_SLOTS, givesWay: false }, options);
   const preUserRegistration = createPreUserRegistration({
     loadBoundActions: () => loadBoundActions('pre-user-registration', database.db),
     readCache: () => readCache(database.db, keyring, 'pre-user-registration', Date.now()),

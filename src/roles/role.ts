@@ -34,9 +34,9 @@ export function temporalEndpoint(config: Config): TemporalEndpoint {
  *
  * @throws {StartError} when this machine lets no sandbox run.
  */
-export async function startSandboxes(slots: number, { config, logger, loopbackOpen }: RoleOptions): Promise<SandboxPool> {
+export async function startSandboxes(pool: { slots: number; givesWay: boolean }, { config, logger, loopbackOpen }: RoleOptions): Promise<SandboxPool> {
   try {
-    return await createSandboxPool({ slots, egress: { allow: config.egressAllow, loopbackOpen }, dependenciesRoot: dataPaths(config.dataDir).cache, logger });
+    return await createSandboxPool({ ...pool, egress: { allow: config.egressAllow, loopbackOpen }, dependenciesRoot: dataPaths(config.dataDir).cache, logger });
   } catch (error) {
     throw new StartError(
       `The sandboxes for Actions cannot be started (${(error as Error).message}): see that the system's temporary folder has space, and that this user may write to it and start programs.`,

@@ -28,7 +28,7 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
   const lost = await ledger.endLostAttempts({ exceptWorkerId: workerId });
   if (lost > 0) logger.warn({ attempts: lost }, 'attempts of a worker that died are ended; their steps run again');
 
-  const sandbox = await startSandboxes(SLOTS, options);
+  const sandbox = await startSandboxes({ slots: SLOTS, givesWay: true }, options);
   const leases = createLeaseKeeper({ ledger, workerId, logger });
   leases.start();
 

@@ -1,6 +1,7 @@
 import { realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Invocation, InvocationResult, LogLine, RunnableVersion } from '../domain/invocation.ts';
+import { giveWay } from '../give-way.ts';
 import type { Logger } from '../logger.ts';
 import { createBroker } from './broker.ts';
 import { createEgressPolicy, type EgressOptions } from './egress-policy.ts';
@@ -24,6 +25,8 @@ const NOT_RUN_DELAY_MS = 1000;
 export interface SandboxPoolOptions {
   /** Processes at work at once. */
   slots: number;
+  /** Its processes leave a busy processor to sign-ups. @default false */
+  givesWay?: boolean;
   egress: EgressOptions;
   logger: Logger;
   /** @default heap 128 MiB, resident 384 MiB */
@@ -85,6 +88,7 @@ export async function createSandboxPool(options: SandboxPoolOptions): Promise<Sa
       await runner.ensure();
       const command = spawnCommand(isolation, runner, memory, dependenciesDir);
       const process = await SandboxProcess.start({ command, version, runnerDir: runner.dir, dependenciesDir, memory, broker: broker.open(), logger });
+      if (options.givesWay === true) giveWay(process.pid);
       processes.add(process);
       void forgetWhenGone(process);
       return process;

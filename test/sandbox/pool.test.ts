@@ -1,5 +1,5 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { createSandboxPool } from '../../src/sandbox/pool.ts';
@@ -103,6 +103,15 @@ describe('cancelling', () => {
 });
 
 describe('starting', () => {
+  test('leaves a busy processor to sign-ups where it is told to, and only there', async () => {
+    for (const [givesWay, nice] of [[true, 10], [false, getPriority()]] as const) {
+      const pool = await createSandboxPool({ slots: 1, givesWay, egress: { allow: [], loopbackOpen: true }, logger: silent });
+      ended(await runBody(pool, ''), 'succeeded');
+      expect(pool.pids().map((pid) => getPriority(pid))).toEqual([nice]);
+      await pool.close({ graceMs: 0 });
+    }
+  });
+
   test.runIf(process.getuid?.() === 0)('says so where the sandboxes\' user cannot get at the dependencies, and runs them all the same', async () => {
     const closed = await mkdtemp(join(tmpdir(), 'usher-closed-'));
     const pool = await createSandboxPool({ slots: 1, egress: { allow: [], loopbackOpen: true }, dependenciesRoot: closed, logger: silent });
