@@ -5,7 +5,7 @@ const KEY = Buffer.alloc(32, 1);
 
 function problemsOf(env: Record<string, string>): string[] {
   try {
-    loadConfig(env, '/work');
+    loadConfig(env, '/srv/ada');
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const [first, ...problems] = error.message.split('\n');
@@ -16,10 +16,10 @@ function problemsOf(env: Record<string, string>): string[] {
 }
 
 test('with an empty environment everything has its default', () => {
-  expect(loadConfig({ HOME: '/home/me' }, '/work')).toEqual({
+  expect(loadConfig({ HOME: '/home/me' }, '/srv/ada')).toEqual({
     port: null,
     host: '127.0.0.1',
-    dataDir: '/work/.usher',
+    dataDir: '/srv/ada/.usher',
     clientId: null,
     clientSecret: null,
     masterKey: null,
@@ -37,7 +37,7 @@ test('with an empty environment everything has its default', () => {
 
 test('an empty variable counts as not set', () => {
   const empty = Object.fromEntries([...Object.keys(VARIABLES), 'TEMPORAL_ADDRESS'].map((name) => [name, '']));
-  expect(loadConfig(empty, '/work')).toEqual(loadConfig({}, '/work'));
+  expect(loadConfig(empty, '/srv/ada')).toEqual(loadConfig({}, '/srv/ada'));
 });
 
 test('each variable is read', () => {
@@ -59,7 +59,7 @@ test('each variable is read', () => {
     XDG_CACHE_HOME: '/cache',
   };
   expect(Object.keys(VARIABLES).filter((name) => !(name in env))).toEqual([]);
-  expect(loadConfig(env, '/work')).toEqual({
+  expect(loadConfig(env, '/srv/ada')).toEqual({
     port: 0,
     host: '::1',
     dataDir: '/var/lib/usher',
@@ -79,7 +79,7 @@ test('each variable is read', () => {
 
 test('a master key in base64url, as many tools print it, is read as well', () => {
   const key = Buffer.alloc(32, 0xfb);
-  expect(loadConfig({ USHER_MASTER_KEY: key.toString('base64url') }, '/work').masterKey).toEqual(key);
+  expect(loadConfig({ USHER_MASTER_KEY: key.toString('base64url') }, '/srv/ada').masterKey).toEqual(key);
 });
 
 test.each([
