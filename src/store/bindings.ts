@@ -143,6 +143,7 @@ function newBinding(action: Row<'action'>, position: number, input: BindingInput
     position,
     policy: JSON.stringify({ ...DEFAULT_STEP_POLICY, onFailure: input.onFailure ?? DEFAULT_STEP_POLICY.onFailure }),
     on_error: input.onError ?? 'deny',
+    secrets_id: null,
     created_at: now,
     updated_at: now,
   };

@@ -1,5 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { Database } from './database.ts';
+import type { Database, Queryable } from './database.ts';
 import { readSetting, writeSetting } from './settings.ts';
 
 /** The scopes of the Management API, as far as it is here. */
@@ -35,6 +35,9 @@ export interface ClientStore {
   ensureFirst(given: { clientId: string | null; clientSecret: string | null }): Promise<string>;
 }
 
+/** Stands in `client_grant.audience` for our Management API under whatever domain it is called. */
+export const MANAGEMENT_AUDIENCE = '/api/v2/';
+
 /** Setting: the id of the first client; empty while it is being made. */
 const FIRST_CLIENT = 'first_client_id';
 
@@ -43,12 +46,16 @@ export function createClientStore({ database }: { database: Database }): ClientS
   const { db } = database;
 
   async function find(id: string): Promise<Client | null> {
-    const row = await db.selectFrom('client').selectAll().where('id', '=', id).executeTakeFirst();
+    const row = await db.selectFrom('client')
+      .leftJoin('client_grant', (join) => join.onRef('client_grant.client_id', '=', 'client.id').on('client_grant.audience', '=', MANAGEMENT_AUDIENCE))
+      .select(['client.id', 'client.name', 'client.metadata', 'client_grant.scope'])
+      .where('client.id', '=', id)
+      .executeTakeFirst();
     if (row === undefined) return null;
     return {
       id: row.id,
       name: row.name,
-      scopes: JSON.parse(row.scopes) as string[],
+      scopes: row.scope === null ? [] : (JSON.parse(row.scope) as string[]),
       metadata: JSON.parse(row.metadata) as Record<string, string>,
     };
   }
@@ -83,11 +90,12 @@ export function createClientStore({ database }: { database: Database }): ClientS
           .onConflict((conflict) => conflict.column('name').doNothing())
           .execute();
         const before = await readSetting(tx, FIRST_CLIENT);
-        const scopes = JSON.stringify(SCOPES);
         const secret = clientSecret === null ? {} : { secret_hash: hashSecret(clientSecret) };
         if (before) {
           const id = clientId ?? before;
-          await tx.updateTable('client').set({ id, scopes, ...secret }).where('id', '=', before).execute();
+          await tx.updateTable('client').set({ id, ...secret }).where('id', '=', before).execute();
+          await tx.updateTable('client_grant').set({ client_id: id }).where('client_id', '=', before).execute();
+          await grantEverything(tx, id);
           await writeSetting(tx, FIRST_CLIENT, id);
           return id;
         }
@@ -95,13 +103,23 @@ export function createClientStore({ database }: { database: Database }): ClientS
         const id = clientId ?? randomBytes(24).toString('base64url');
         await tx
           .insertInto('client')
-          .values({ id, name: 'First client', secret_hash: hashSecret(clientSecret), scopes, metadata: '{}', created_at: Date.now() })
+          .values({ id, name: 'First client', secret_hash: hashSecret(clientSecret), metadata: '{}', created_at: Date.now() })
           .execute();
+        await grantEverything(tx, id);
         await writeSetting(tx, FIRST_CLIENT, id);
         return id;
       });
     },
   };
+}
+
+/** Also what a newer Usher can be asked for. */
+async function grantEverything(tx: Queryable, clientId: string): Promise<void> {
+  const scope = JSON.stringify(SCOPES);
+  await tx.insertInto('client_grant')
+    .values({ id: `cgr_${randomBytes(12).toString('base64url')}`, client_id: clientId, audience: MANAGEMENT_AUDIENCE, scope, created_at: Date.now() })
+    .onConflict((conflict) => conflict.columns(['client_id', 'audience']).doUpdateSet({ scope }))
+    .execute();
 }
 
 function hashSecret(secret: string): string {

@@ -1,13 +1,17 @@
 import type { Kysely } from 'kysely';
 import { type Database, storeNow } from './database.ts';
 import * as initial from './migrations/0001-initial.ts';
+import * as contract from './migrations/0002-contract.ts';
 
 interface Migration {
   up(db: Kysely<unknown>): Promise<void>;
 }
 
 /** In order; a released one is never changed or taken out. */
-const MIGRATIONS: [name: string, migration: Migration][] = [['0001-initial', initial]];
+const MIGRATIONS: [name: string, migration: Migration][] = [
+  ['0001-initial', initial],
+  ['0002-contract', contract],
+];
 
 /** The database was made by a newer Usher, whose tables this one does not know. */
 export class StoreNewerError extends Error {

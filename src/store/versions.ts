@@ -110,6 +110,7 @@ export async function addVersion(tx: Queryable, content: Row<'action'>, { id }: 
     code: content.code,
     runtime: content.runtime,
     dependencies: content.dependencies,
+    modules: content.modules,
     secret_names: content.secret_names,
     secrets_sealed: content.secrets_sealed,
     key_id: content.key_id,

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { createClientStore } from '../../src/store/clients.ts';
+import * as initial from '../../src/store/migrations/0001-initial.ts';
 import { migrate, StoreNewerError } from '../../src/store/migrate.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
 import { prepareStore, signUpOf } from '../helpers/stores.ts';
@@ -14,6 +16,21 @@ describeEachStore('migrations', (fresh) => {
 
     expect(await database.db.introspection.getTables()).toEqual(before);
     expect(await database.db.selectFrom('user_account').select('email').execute()).toEqual([{ email: 'ann@example.com' }]);
+  });
+
+  test('a database of the first release keeps its clients with what they may do, and its users', async () => {
+    const database = (await fresh()).open();
+    await database.transaction((tx) => initial.up(tx as never));
+    const old = database.db.withTables<{ client: Record<string, string | number>; migration: { name: string; applied_at: number } }>();
+    await old.schema.createTable('migration').addColumn('name', 'text', (c) => c.primaryKey()).addColumn('applied_at', 'bigint').execute();
+    await old.insertInto('migration').values({ name: '0001-initial', applied_at: 1 }).execute();
+    await old.insertInto('client')
+      .values({ id: 'shop', name: 'Shop', secret_hash: 'hash', scopes: '["read:actions","read:logs"]', metadata: '{"a":"b"}', created_at: 1 })
+      .execute();
+
+    await migrate(database);
+
+    expect(await createClientStore({ database }).find('shop')).toEqual({ id: 'shop', name: 'Shop', scopes: ['read:actions', 'read:logs'], metadata: { a: 'b' } });
   });
 
   test('several processes that start at once on an empty database all come up', async () => {
