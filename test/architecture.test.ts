@@ -40,9 +40,10 @@ const RULES: { from: string; imports: string[]; types: string[] }[] = [
   { from: 'src/builds/', imports: ['node:', 'src/domain/', 'src/store/', 'kysely', 'tar', '@npmcli/arborist'], types: ['src/logger.ts'] },
   {
     from: 'src/http/',
-    imports: ['node:', 'src/domain/', 'src/store/', 'workflows/messages.ts', 'express', 'express-rate-limit', 'helmet', 'jose', 'zod'],
+    imports: ['node:', 'src/domain/', 'src/store/', 'workflows/messages.ts', 'express', 'express-rate-limit', 'helmet', 'jose', 'zod', 'zod-openapi'],
     types: ['src/logger.ts', 'src/passwords.ts', 'src/registration/'],
   },
+  { from: 'src/tls/', imports: ['node:', 'src/data-dir.ts', 'src/start-error.ts', '@peculiar/'], types: ['src/logger.ts'] },
   { from: 'src/temporal/', imports: ['node:', '@temporalio/', 'src/progress.ts', 'src/give-way.ts', 'workflows/messages.ts'], types: ['src/logger.ts', 'workflows/'] },
 ];
 

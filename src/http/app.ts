@@ -1,52 +1,50 @@
-import express, { type Express, type Router } from 'express';
+import express, { type Express } from 'express';
 import helmet from 'helmet';
 import type { Logger } from '../logger.ts';
+import type { Auth } from './auth.ts';
 import { readBody } from './body.ts';
-import { createErrorHandler, notFound } from './error-handler.ts';
-import { type ExecutionsRoutesDeps, executionsRoutes } from './executions-routes.ts';
-import { healthRoutes, type Readiness } from './health-routes.ts';
-import { logsRoutes } from './logs-routes.ts';
-import { type OauthRoutesDeps, oauthRoutes } from './oauth-routes.ts';
+import { documentRoutes } from './document-routes.ts';
+import type { Route } from './endpoint.ts';
+import { createErrorHandler } from './error-handler.ts';
+import { mountRoutes } from './mount.ts';
+import { notHere } from './not-here.ts';
 import { limitRate } from './rate-limits.ts';
 import { logRequests } from './request-log.ts';
-import { signUpRoutes } from './signup-routes.ts';
-import type { FingerprintHeaders } from './request-facts.ts';
-import type { SignUp } from '../registration/sign-up.ts';
-import type { LogStore } from '../store/logs.ts';
 
-export interface AppDeps extends OauthRoutesDeps, ExecutionsRoutesDeps {
+export interface AppDeps {
   logger: Logger;
-  signUp: SignUp;
-  logs: LogStore;
-  /** Routes below `/api/v2/actions`. */
-  actionRouters: Router[];
-  readiness: () => Promise<Readiness>;
+  auth: Auth;
+  /** Every endpoint, in no particular order: no two match one request. */
+  routes: Route[];
   /** CIDRs of the proxies whose `X-Forwarded-*` and fingerprint headers are believed. */
   trustedProxies: string[];
-  fingerprintHeaders: FingerprintHeaders;
   rateLimits: boolean;
+  /** See `mountRoutes`. @default false */
+  checkAnswers?: boolean;
 }
 
-/** Puts the HTTP API together. Does not listen. */
-export function createApp(deps: AppDeps): Express {
-  const app = express();
-  app.set('trust proxy', deps.trustedProxies.length === 0 ? false : deps.trustedProxies);
-  app.use(helmet());
-  app.use(logRequests(deps.logger));
-  app.use(healthRoutes(deps));
+/** Paths that tell how the process is: without limits, and without a body that could hold them up. */
+const OPERATIONS = 'operations';
 
-  if (deps.rateLimits) {
+/** Puts the HTTP API together. Does not listen. */
+export function createApp({ logger, auth, routes, trustedProxies, rateLimits, checkAnswers = false }: AppDeps): Express {
+  const all = [...routes, ...documentRoutes(routes)];
+  const mount = (chosen: Route[]) => mountRoutes(chosen, { auth, checkAnswers });
+  const app = express();
+  app.set('trust proxy', trustedProxies.length === 0 ? false : trustedProxies);
+  app.use(helmet());
+  app.use(logRequests(logger));
+  app.use(mount(all.filter(({ endpoint }) => endpoint.tag === OPERATIONS)));
+
+  if (rateLimits) {
     app.use('/dbconnections/signup', limitRate('signUp'));
     app.use('/oauth/token', limitRate('token'));
     app.use('/api/v2', limitRate('management'));
   }
   app.use(readBody());
-  app.use(signUpRoutes(deps));
-  app.use(oauthRoutes(deps));
-  app.use('/api/v2', logsRoutes(deps));
-  app.use('/api/v2/actions', executionsRoutes(deps), ...deps.actionRouters);
+  app.use(mount(all.filter(({ endpoint }) => endpoint.tag !== OPERATIONS)));
 
-  app.use(notFound);
-  app.use(createErrorHandler(deps));
+  app.use(notHere);
+  app.use(createErrorHandler({ logger }));
   return app;
 }

@@ -1,6 +1,6 @@
-import express, { type Request, type RequestHandler } from 'express';
+import express, { type RequestHandler } from 'express';
 import { LIMITS } from '../domain/limits.ts';
-import { errorFor } from './error-handler.ts';
+import { unreadable } from './error-handler.ts';
 
 /**
  * Reads JSON and form bodies, and refuses with 400 what no store and no Action can take: NUL characters, lone
@@ -19,13 +19,9 @@ export function readBody(): RequestHandler[] {
 const refuseUnsafeText: RequestHandler = (req, _res, next) => {
   // Parts of the path are looked up in the store too; half a surrogate cannot be written in a URL.
   const problem = /%00/.test(req.url) ? 'The path or the query holds a NUL character.' : problemIn(req.body);
-  if (problem !== null) throw bodyError(req, problem);
+  if (problem !== null) throw unreadable(req, 400, problem);
   next();
 };
-
-function bodyError(req: Request, problem: string): Error {
-  return errorFor(req, 400, req.path.startsWith('/oauth/') ? 'invalid_request' : 'invalid_body', problem);
-}
 
 /** Walks without recursion: the nesting comes from outside. */
 function problemIn(body: unknown): string | null {

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
+import type { ErrorRequestHandler, Request } from 'express';
 import type { Logger } from '../logger.ts';
 import { isStoreUnavailable } from '../store/database.ts';
+import type { ErrorShape } from './endpoint.ts';
 import { ApiError, managementError, oauthError, signUpError } from '../domain/api-error.ts';
 
 /**
@@ -19,26 +20,28 @@ export function createErrorHandler({ logger }: { logger: Logger }): ErrorRequest
   };
 }
 
-/** Answers what no route has taken. */
-export const notFound: RequestHandler = (req) => {
-  throw errorFor(req, 404, 'not_found', 'Not Found');
-};
+
+/** An error that any API can give, in the shape of the one that was called (`body that cannot be read`, 429, 503 …). */
+export function errorFor(req: Request, status: number, code: string, message: string): ApiError {
+  return errorOf(shapeOf(req.baseUrl + req.path), status, code, message);
+}
 
 /**
- * An error that any API can give (a body that cannot be read, a rate limit, a path that is not there), in the shape
- * of the one that was called: sign-up, token endpoint, or Management API, whose shape the rest has too. Sign-up knows
- * one status for everything that is wrong with a request: 400 (contract §5.1).
+ * An error in a given shape. Sign-up knows one status for everything that is wrong with a request: 400 (contract §5.1).
  */
-export function errorFor(req: Request, status: number, code: string, message: string): ApiError {
-  const path = req.baseUrl + req.path;
-  if (path.startsWith('/dbconnections/')) {
-    const error = signUpError(code, message);
-    if (status === 400 || status === 413 || status === 415) return error;
-    const name = status === 429 ? 'TooManyRequestsError' : 'Error';
-    return new ApiError(status, { ...error.body, name, statusCode: status });
-  }
-  if (path.startsWith('/oauth/')) return oauthError(status, code, message);
-  return managementError(status, message, status === 404 ? undefined : code);
+export function errorOf(shape: ErrorShape, status: number, code: string, message: string): ApiError {
+  if (shape === 'oauth') return oauthError(status, code, message);
+  if (shape === 'management') return managementError(status, message, status === 404 ? undefined : code);
+  const error = signUpError(code, message);
+  if (status === 400 || status === 413 || status === 415) return error;
+  const name = status === 429 ? 'TooManyRequestsError' : 'Error';
+  return new ApiError(status, { ...error.body, name, statusCode: status });
+}
+
+/** For what fails before an endpoint is found, or where there is none. */
+function shapeOf(path: string): ErrorShape {
+  if (path.startsWith('/dbconnections/')) return 'sign-up';
+  return path.startsWith('/oauth/') || path.startsWith('/passwordless/') ? 'oauth' : 'management';
 }
 
 function asApiError(error: unknown, req: Request): ApiError | null {
@@ -51,7 +54,13 @@ function asApiError(error: unknown, req: Request): ApiError | null {
   const status = error instanceof Error && 'status' in error ? error.status : undefined;
   if (typeof status !== 'number' || status < 400 || status > 499) return null;
   const problem = PROBLEMS[status] ?? PROBLEMS[400];
-  return errorFor(req, status, req.path.startsWith('/oauth/') ? 'invalid_request' : 'invalid_body', problem);
+  return unreadable(req, status, problem);
+}
+
+/** What is wrong with a request before its endpoint has seen it. */
+export function unreadable(req: Request, status: number, problem: string): ApiError {
+  const shape = shapeOf(req.path);
+  return errorOf(shape, status, shape === 'oauth' ? 'invalid_request' : 'invalid_body', problem);
 }
 
 const PROBLEMS: Record<number, string> & { 400: string } = {

@@ -1,4 +1,5 @@
-import { Router } from 'express';
+import { z } from 'zod';
+import { type Route, route } from './endpoint.ts';
 
 /** How far the installation can do its work. */
 export interface Readiness {
@@ -8,19 +9,42 @@ export interface Readiness {
   degraded: Record<string, string>;
 }
 
-/** `GET /healthz` (the process lives) and `GET /readyz` (200 as soon as sign-ups are served durably, else 503). */
-export function healthRoutes({ readiness }: { readiness: () => Promise<Readiness> }): Router {
-  const router = Router();
+const READINESS = z.strictObject({ status: z.enum(['ready', 'degraded', 'not ready']), degraded: z.record(z.string(), z.string()) });
 
-  router.get('/healthz', (_req, res) => {
-    res.json({ status: 'ok' });
-  });
-
-  router.get('/readyz', async (_req, res) => {
-    const { ready, degraded } = await readiness();
-    const status = ready ? (Object.keys(degraded).length === 0 ? 'ready' : 'degraded') : 'not ready';
-    res.status(ready ? 200 : 503).json({ status, degraded });
-  });
-
-  return router;
+/** Whether the process lives, and whether sign-ups are served durably. */
+export function healthRoutes({ readiness }: { readiness: () => Promise<Readiness> }): Route[] {
+  return [
+    route(
+      {
+        operationId: 'get_healthz',
+        method: 'get',
+        path: '/healthz',
+        summary: 'The process lives',
+        tag: 'operations',
+        scopes: null,
+        returns: z.strictObject({ status: z.literal('ok') }),
+        ours: true,
+      },
+      () => Promise.resolve({ status: 'ok' as const }),
+    ),
+    route(
+      {
+        operationId: 'get_readyz',
+        method: 'get',
+        path: '/readyz',
+        summary: 'Sign-ups are served durably; 503 when not',
+        tag: 'operations',
+        scopes: null,
+        returns: READINESS,
+        unavailable: READINESS,
+        ours: true,
+      },
+      async ({ res }) => {
+        const { ready, degraded } = await readiness();
+        if (!ready) res.status(503);
+        const full = Object.keys(degraded).length === 0 ? 'ready' : 'degraded';
+        return { status: ready ? full : 'not ready', degraded } as const;
+      },
+    ),
+  ];
 }

@@ -1,38 +1,12 @@
 import type { z } from 'zod';
-import { type ApiError, managementError } from '../domain/api-error.ts';
 
 /**
- * Checks a request body of the Management API.
- *
- * @throws {ApiError} 400 `invalid_body` in Auth0's words, naming the first thing that is wrong.
+ * The first thing that is wrong, as a sentence in the words of Auth0's validator:
+ * `'Missing required property: name' on property secrets[0].`
  */
-export function parseBody<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
-  return parse(schema, body ?? {}, (text) => managementError(400, `Payload validation error: ${text}`, 'invalid_body'));
-}
-
-/**
- * Checks a query string of the Management API; an unknown parameter is an error, as on Auth0.
- *
- * @throws {ApiError} 400 `invalid_query_string`.
- */
-export function parseQuery<S extends z.ZodType>(schema: S, query: unknown): z.output<S> {
-  return parse(schema, query, (text) => managementError(400, `Query validation error: ${text}`, 'invalid_query_string'));
-}
-
-/**
- * Checks the parameters of a path.
- *
- * @throws {ApiError} 400 `invalid_uri`.
- */
-export function parsePath<S extends z.ZodType>(schema: S, params: unknown): z.output<S> {
-  return parse(schema, params, (text) => managementError(400, `Path validation error: ${text}`, 'invalid_uri'));
-}
-
-function parse<S extends z.ZodType>(schema: S, value: unknown, refuse: (text: string) => ApiError): z.output<S> {
-  const parsed = schema.safeParse(value, { reportInput: true });
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  throw refuse(issue === undefined ? 'the request does not have the expected form.' : `${describeIssue(issue)}.`);
+export function problemOf(error: z.ZodError): string {
+  const issue = error.issues[0];
+  return issue === undefined ? 'the request does not have the expected form.' : `${describeIssue(issue)}.`;
 }
 
 /**
@@ -40,7 +14,7 @@ function parse<S extends z.ZodType>(schema: S, value: unknown, refuse: (text: st
  * `'Expected type string but found type integer' on property secrets[0].name`. A value is repeated only where it is
  * one of a few words, never where it could be a secret.
  */
-export function describeIssue(issue: z.core.$ZodIssue): string {
+function describeIssue(issue: z.core.$ZodIssue): string {
   // Auth0 names a missing property, and where it is missing, in one: the property belongs to the text.
   const missing = issue.code === 'invalid_type' && issue.input === undefined && typeof issue.path.at(-1) === 'string';
   const path = propertyPath(missing ? issue.path.slice(0, -1) : issue.path);

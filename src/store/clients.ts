@@ -1,16 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { SCOPES } from '../domain/scopes.ts';
 import type { Database, Queryable } from './database.ts';
 import { readSetting, writeSetting } from './settings.ts';
-
-/** The scopes of the Management API, as far as it is here. */
-export const SCOPES = [
-  'create:actions',
-  'read:actions',
-  'update:actions',
-  'delete:actions',
-  'read:logs',
-  'read:logs_users',
-] as const;
 
 export interface Client {
   id: string;

@@ -4,21 +4,19 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import express from 'express';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { type Builder, createBuilder } from '../../src/builds/builder.ts';
 import { createVersionCache, type VersionCache } from '../../src/builds/version-cache.ts';
-import { actionsRoutes } from '../../src/http/actions-routes.ts';
+import { actionsRoutes } from '../../src/http/actions/actions-routes.ts';
+import { SCOPES } from '../../src/domain/scopes.ts';
 import { createAuth } from '../../src/http/auth.ts';
-import { bindingsRoutes } from '../../src/http/bindings-routes.ts';
-import { readBody } from '../../src/http/body.ts';
-import { createErrorHandler, notFound } from '../../src/http/error-handler.ts';
-import { triggersRoutes } from '../../src/http/triggers-routes.ts';
-import { versionsRoutes } from '../../src/http/versions-routes.ts';
+import { bindingsRoutes } from '../../src/http/actions/bindings-routes.ts';
+import { createApp } from '../../src/http/app.ts';
+import { triggersRoutes } from '../../src/http/actions/triggers-routes.ts';
+import { versionsRoutes } from '../../src/http/actions/versions-routes.ts';
 import { type ActionStore, createActionStore } from '../../src/store/actions.ts';
 import { type BindingStore, createBindingStore } from '../../src/store/bindings.ts';
-import { SCOPES } from '../../src/store/clients.ts';
 import type { Database } from '../../src/store/database.ts';
 import { createKeyring, type Keyring } from '../../src/store/keyring.ts';
 import { migrate } from '../../src/store/migrate.ts';
@@ -115,11 +113,9 @@ export interface Api {
 
 export async function serve(world: ActionsWorld, builder: Builder): Promise<Api> {
   const auth = createAuth({ signingKeys: createSigningKeys(world) });
-  const deps = { ...world, auth, wakeBuilder: () => builder.wake() };
-  const app = express()
-    .use(readBody())
-    .use('/api/v2/actions', actionsRoutes(deps), versionsRoutes(deps), triggersRoutes(deps), bindingsRoutes(deps))
-    .use(notFound, createErrorHandler({ logger: pino({ level: 'silent' }) }));
+  const deps = { ...world, wakeBuilder: () => builder.wake() };
+  const routes = [...actionsRoutes(deps), ...versionsRoutes(deps), ...triggersRoutes(), ...bindingsRoutes(deps)];
+  const app = createApp({ logger: pino({ level: 'silent' }), auth, routes, trustedProxies: [], rateLimits: false, checkAnswers: true });
   const server = await new Promise<Server>((resolve) => {
     const listening = app.listen(0, '127.0.0.1', () => resolve(listening));
   });

@@ -106,7 +106,7 @@ describe('the Management API', () => {
   });
 
   it('answers what is not there in its own shape', async () => {
-    expect(await send(`${app.url}/api/v2/nothing`)).toMatchObject({ status: 404, body: { statusCode: 404, error: 'Not Found', message: 'Not Found' } });
+    expect(await send(`${app.url}/api/v2/nothing`)).toMatchObject({ status: 404, body: { statusCode: 404, error: 'Not Found', message: expect.stringContaining('docs/not-here.md') } });
     expect((await send(`${app.url}/nothing`)).status).toBe(404);
     expect((await send(`${app.url}/api/v2/logs/%E0%A4%A`)).status).toBe(400);
   });

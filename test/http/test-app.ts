@@ -7,29 +7,20 @@ import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
 import { createBuilder } from '../../src/builds/builder.ts';
-import { createVersionCache } from '../../src/builds/version-cache.ts';
 import type { TriggerId } from '../../src/domain/triggers.ts';
 import { createApp } from '../../src/http/app.ts';
-import { createAuth } from '../../src/http/auth.ts';
 import type { Readiness } from '../../src/http/health-routes.ts';
-import { createPreUserRegistration } from '../../src/registration/pre-user-registration.ts';
-import { createRegister } from '../../src/registration/register.ts';
-import { createSignUp } from '../../src/registration/sign-up.ts';
+import { createServices } from '../../src/roles/services.ts';
 import { createSandboxPool, type SandboxPool } from '../../src/sandbox/pool.ts';
 import { createActionStore } from '../../src/store/actions.ts';
-import { createBindingStore, loadBoundActions } from '../../src/store/bindings.ts';
-import { readCache } from '../../src/store/cache.ts';
+import { createBindingStore } from '../../src/store/bindings.ts';
 import { createClientStore } from '../../src/store/clients.ts';
 import { type ConnectionOptions, createConnectionStore, DEFAULT_CONNECTION } from '../../src/store/connections.ts';
 import type { Database } from '../../src/store/database.ts';
-import { readPreExecution } from '../../src/store/executions.ts';
 import { createKeyring, type Keyring } from '../../src/store/keyring.ts';
 import { createLedger, type Ledger } from '../../src/store/ledger.ts';
-import { createLogStore } from '../../src/store/logs.ts';
 import { migrate } from '../../src/store/migrate.ts';
-import { createSigningKeys } from '../../src/store/signing-keys.ts';
 import { openSqlite } from '../../src/store/sqlite.ts';
-import { createUserStore } from '../../src/store/users.ts';
 
 export const CLIENT_ID = 'test-client';
 export const CLIENT_SECRET = 'test-client-secret-of-more-than-32-characters';
@@ -78,9 +69,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
 
   const clients = createClientStore({ database });
   await clients.ensureFirst({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET });
-  const connections = createConnectionStore({ database });
-  await connections.ensureDefault();
-  const signingKeys = createSigningKeys({ database, keyring });
+  await createConnectionStore({ database }).ensureDefault();
   const ledger = createLedger({ database, keyring });
   const builder = createBuilder({ database, dataDir: folder, logger, alone: true });
   await builder.start();
@@ -89,30 +78,19 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const sandbox = await createSandboxPool({ slots: 4, egress: { allow: [], loopbackOpen: true }, logger });
 
   let wakeUps = 0;
-  const preUserRegistration = createPreUserRegistration({
-    loadBoundActions: () => loadBoundActions('pre-user-registration', database.db),
-    readCache: () => readCache(database.db, keyring, 'pre-user-registration', Date.now()),
-    versions: createVersionCache({ database, keyring, dataDir: folder }),
+  const { auth, routes } = createServices({
+    database,
+    keyring,
+    dataDir: folder,
+    logger,
     sandbox,
-    logger,
-    ...(options.preUserRegistrationMs === undefined ? {} : { timeoutMs: options.preUserRegistrationMs }),
-  });
-  const register = createRegister({ database, keyring, onCommitted: () => void wakeUps++ });
-  const app = createApp({
-    logger,
-    auth: createAuth({ signingKeys }),
-    clients,
-    signingKeys,
-    signUp: createSignUp({ database, keyring, clients, connections, users: createUserStore({ database }), preUserRegistration, register }),
-    ledger,
-    readPreExecution: (id) => readPreExecution(database.db, keyring, id),
-    logs: createLogStore({ db: database.db, keyring }),
-    actionRouters: [],
+    wakeBuilder: () => builder.wake(),
+    wakeDispatcher: () => void wakeUps++,
     readiness: options.readiness ?? (() => Promise.resolve({ ready: true, degraded: {} })),
-    trustedProxies: options.trustedProxies ?? [],
     fingerprintHeaders: { ja3: 'x-ja3', ja4: 'x-ja4' },
-    rateLimits: options.rateLimits ?? false,
+    ...(options.preUserRegistrationMs === undefined ? {} : { preUserRegistrationMs: options.preUserRegistrationMs }),
   });
+  const app = createApp({ logger, auth, routes, trustedProxies: options.trustedProxies ?? [], rateLimits: options.rateLimits ?? false, checkAnswers: true });
   const server = createServer(app);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -1,7 +1,8 @@
-import { workflowIdOf } from '../../workflows/messages.ts';
-import type { ActionError, LogLine, OutgoingCall } from '../domain/invocation.ts';
-import type { ActionResult, StoredExecution } from '../store/executions.ts';
-import type { AttemptRecord, RegistrationRecord, StepRecord } from '../store/ledger.ts';
+import { workflowIdOf } from '../../../workflows/messages.ts';
+import type { ActionError, LogLine, OutgoingCall } from '../../domain/invocation.ts';
+import type { ActionResult, StoredExecution } from '../../store/executions.ts';
+import type { AttemptAnswer, CallAnswer, ExecutionAnswer, ExecutionResult, FailureAnswer, LogLineAnswer, PreActionAnswer, StepAnswer } from './execution-schema.ts';
+import type { AttemptRecord, RegistrationRecord, StepRecord } from '../../store/ledger.ts';
 
 /*
  * An execution as `GET /api/v2/actions/executions/{id}` gives it: Auth0's fields (contract §6), and under `usher` all
@@ -9,7 +10,7 @@ import type { AttemptRecord, RegistrationRecord, StepRecord } from '../store/led
  */
 
 /** An execution of pre-user-registration. `partial`: an Action failed, or could not be run. */
-export function preExecutionBody(execution: StoredExecution): object {
+export function preExecutionBody(execution: StoredExecution): ExecutionAnswer {
   return {
     id: execution.id,
     trigger_id: 'pre-user-registration',
@@ -29,7 +30,7 @@ export function preExecutionBody(execution: StoredExecution): object {
 const STATUS_OF = { succeeded: 'final', 'nothing-bound': 'final', failed: 'partial', cancelled: 'canceled' } as const;
 
 /** The execution of post-user-registration, which is the registration itself; `results` has the Actions that have begun. */
-export function registrationBody(registration: RegistrationRecord): object {
+export function registrationBody(registration: RegistrationRecord): ExecutionAnswer {
   const { steps } = registration;
   const lastSign = Math.max(registration.createdAt, ...steps.flatMap(({ attempts }) => attempts.map((a) => a.endedAt ?? a.startedAt)));
   return {
@@ -55,7 +56,7 @@ export function registrationBody(registration: RegistrationRecord): object {
   };
 }
 
-function resultOf(step: StepRecord): object | null {
+function resultOf(step: StepRecord): ExecutionResult | null {
   const first = step.attempts[0];
   const last = step.attempts.at(-1);
   if (first === undefined || last === undefined) return null;
@@ -70,11 +71,11 @@ function resultOf(step: StepRecord): object | null {
 }
 
 /** Auth0's ActionError; it has no documented use for `url`. */
-function errorOf(id: string, message: string | undefined): object {
+function errorOf(id: string, message: string | undefined): Pick<ExecutionResult, 'error'> {
   return message === undefined ? {} : { error: { id, msg: message, url: '' } };
 }
 
-function actionOf(result: ActionResult): object {
+function actionOf(result: ActionResult): PreActionAnswer {
   return {
     action_id: result.actionId,
     action_name: result.actionName,
@@ -90,7 +91,7 @@ function actionOf(result: ActionResult): object {
   };
 }
 
-function stepOf(step: StepRecord): object {
+function stepOf(step: StepRecord): StepAnswer {
   return {
     id: step.id,
     action_id: step.actionId,
@@ -106,7 +107,7 @@ function stepOf(step: StepRecord): object {
   };
 }
 
-function attemptOf(attempt: AttemptRecord): object {
+function attemptOf(attempt: AttemptRecord): AttemptAnswer {
   return {
     id: attempt.id,
     number: attempt.number,
@@ -124,13 +125,13 @@ function attemptOf(attempt: AttemptRecord): object {
   };
 }
 
-function failureOf(error: ActionError | null): object | null {
+function failureOf(error: ActionError | null): FailureAnswer | null {
   if (error === null) return null;
   const { type, name, message, stack, retryable } = error;
   return { type, name, message, stack: stack ?? null, retryable };
 }
 
-function callOf(call: OutgoingCall): object {
+function callOf(call: OutgoingCall): CallAnswer {
   return {
     method: call.method,
     host: call.host,
@@ -142,7 +143,7 @@ function callOf(call: OutgoingCall): object {
   };
 }
 
-function logOf({ at, level, text }: LogLine): object {
+function logOf({ at, level, text }: LogLine): LogLineAnswer {
   return { at: iso(at), level, text };
 }
 

@@ -1,31 +1,31 @@
-import type { StepPolicy } from '../domain/policy.ts';
-import type { ActionWithVersion, Page } from '../store/actions.ts';
-import type { BindingOfAction } from '../store/bindings.ts';
-import type { Row } from '../store/schema.ts';
-import type { VersionOfAction } from '../store/versions.ts';
+import type { z } from 'zod';
+import type { StepPolicy } from '../../domain/policy.ts';
+import type { ActionWithVersion, Page } from '../../store/actions.ts';
+import type { BindingOfAction } from '../../store/bindings.ts';
+import type { Row } from '../../store/schema.ts';
+import type { VersionOfAction } from '../../store/versions.ts';
+import type { ACTION, ACTION_VERSION, BINDING } from './schema.ts';
 
-/**
- * The shapes of Auth0's answers about Actions as they are on the wire (contract §4.3), which is not always as its
- * OpenAPI document has them. Our own additions stand in `usher`.
- */
+type Content = z.input<typeof ACTION>;
+type BuildErrors = NonNullable<Content['usher']>['build_errors'];
 
 /** An Action with its draft. */
-export function actionAnswer({ action, deployed }: ActionWithVersion): object {
+export function actionAnswer({ action, deployed }: ActionWithVersion): z.input<typeof ACTION> {
   return {
     ...actionBase(action),
     code: action.code,
-    dependencies: JSON.parse(action.dependencies) as unknown,
+    dependencies: JSON.parse(action.dependencies) as Content['dependencies'],
     runtime: action.runtime,
     status: action.build_status,
-    secrets: JSON.parse(action.secret_names) as unknown,
+    secrets: JSON.parse(action.secret_names) as Content['secrets'],
     ...versionsOf(action, deployed),
     all_changes_deployed: allChangesDeployed(action, deployed),
-    ...(action.build_status === 'failed' ? { usher: { build_errors: JSON.parse(action.build_errors) as unknown } } : {}),
+    ...(action.build_status === 'failed' ? { usher: { build_errors: JSON.parse(action.build_errors) as BuildErrors } } : {}),
   };
 }
 
 /** The answer to a deploy: `deployed` is false in it, and true from the next read on. */
-export function deployAnswer({ version, action }: VersionOfAction): object {
+export function deployAnswer({ version, action }: VersionOfAction): z.input<typeof ACTION_VERSION> {
   return {
     ...versionContent(version),
     deployed: false,
@@ -36,7 +36,7 @@ export function deployAnswer({ version, action }: VersionOfAction): object {
 }
 
 /** A version, as it is listed and read. */
-export function versionAnswer({ version, action }: VersionOfAction): object {
+export function versionAnswer({ version, action }: VersionOfAction): z.input<typeof ACTION_VERSION> {
   const deployed = action.deployed_version_id === version.id;
   return {
     ...deployedVersion(version),
@@ -46,7 +46,7 @@ export function versionAnswer({ version, action }: VersionOfAction): object {
 }
 
 /** A binding. Of its Action it shows the versions, not the draft, and never that all changes are deployed. */
-export function bindingAnswer({ binding, bound }: BindingOfAction): object {
+export function bindingAnswer({ binding, bound }: BindingOfAction): z.input<typeof BINDING> {
   return {
     id: binding.id,
     trigger_id: binding.trigger_id,
@@ -59,8 +59,9 @@ export function bindingAnswer({ binding, bound }: BindingOfAction): object {
 }
 
 /** A list with Auth0's paging: `total` and `page` are left out when they are 0. */
-export function listAnswer(name: string, items: object[], total: number, { page, perPage }: Page): object {
-  return { [name]: items, ...(total === 0 ? {} : { total }), ...(page === 0 ? {} : { page }), per_page: perPage };
+export function listAnswer<N extends string, T>(name: N, items: T[], total: number, { page, perPage }: Page) {
+  const list = { [name]: items } as { [K in N]: T[] };
+  return { ...list, ...(total === 0 ? {} : { total }), ...(page === 0 ? {} : { page }), per_page: perPage };
 }
 
 function actionBase(action: Row<'action'>) {
@@ -74,7 +75,7 @@ function actionBase(action: Row<'action'>) {
 }
 
 /** The deployed version twice, in Auth0's two forms; also one that is deployed as soon as it is built. */
-function versionsOf(action: Row<'action'>, deployed: Row<'action_version'> | null): object {
+function versionsOf(action: Row<'action'>, deployed: Row<'action_version'> | null): Pick<Content, 'current_version' | 'deployed_version'> {
   if (deployed !== null) return { current_version: currentVersion(deployed, 'built'), deployed_version: deployedVersion(deployed) };
   if (action.deploy_version_id === null) return {};
   const coming = { ...action, id: action.deploy_version_id, number: 1 };
@@ -89,9 +90,9 @@ type VersionContent = Pick<Row<'action_version'>, 'id' | 'number' | 'code' | 'de
 function versionContent(version: VersionContent) {
   return {
     code: version.code,
-    dependencies: JSON.parse(version.dependencies) as unknown,
+    dependencies: JSON.parse(version.dependencies) as Content['dependencies'],
     id: version.id,
-    secrets: JSON.parse(version.secret_names) as unknown,
+    secrets: JSON.parse(version.secret_names) as Content['secrets'],
     created_at: version.created_at,
     updated_at: version.updated_at,
     runtime: version.runtime,
@@ -100,7 +101,7 @@ function versionContent(version: VersionContent) {
 }
 
 function deployedVersion(version: VersionContent) {
-  return { ...versionContent(version), deployed: true, number: version.number, built_at: version.built_at, status: 'built' };
+  return { ...versionContent(version), deployed: true, number: version.number, built_at: version.built_at, status: 'built' as const };
 }
 
 /** Undocumented, but on the wire: the status in capitals, and `build_time` for `built_at`. */
@@ -123,7 +124,7 @@ function allChangesDeployed(action: Row<'action'>, deployed: Row<'action_version
   return content.every((column) => action[column] === deployed[column]);
 }
 
-function settingsOf(binding: Row<'binding'>): object {
+function settingsOf(binding: Row<'binding'>): Pick<z.input<typeof BINDING>, 'usher'> {
   switch (binding.trigger_id) {
     case 'pre-user-registration':
       return { usher: { on_error: binding.on_error } };

@@ -1,8 +1,9 @@
 import { z } from 'zod';
-import { LIMITS } from '../domain/limits.ts';
-import { isTriggerId, TRIGGERS } from '../domain/triggers.ts';
-import type { DraftInput } from '../store/actions.ts';
-import { managementError } from '../domain/api-error.ts';
+import { LIMITS } from '../../domain/limits.ts';
+import { isTriggerId, TRIGGERS } from '../../domain/triggers.ts';
+import type { DraftInput } from '../../store/actions.ts';
+import { managementError } from '../../domain/api-error.ts';
+import { FLAG, pageQuery } from '../schema/common.ts';
 
 /** Auth0's ActionTriggerTypeEnum with the version that it takes when none is named. Two of them run here. */
 const TRIGGER_VERSIONS = {
@@ -26,17 +27,9 @@ const TRIGGER_VERSIONS = {
 type AnyTriggerId = keyof typeof TRIGGER_VERSIONS;
 
 export const TRIGGER_ID = z.enum(Object.keys(TRIGGER_VERSIONS) as [AnyTriggerId, ...AnyTriggerId[]]);
-export const ID = z.string().regex(/^[\w-]{1,64}$/);
-const FLAG = z.enum(['true', 'false']).transform((text) => text === 'true');
-
-/** `page` and `per_page`; how much Auth0 gives at most is in no source, its clients ask for up to 100. */
-export const PAGE_QUERY = z.strictObject({
-  page: z.coerce.number().int().min(0).max(10_000).default(0),
-  per_page: z.coerce.number().int().min(1).max(100).default(20),
-});
 
 /** `installed` selects Actions from the Marketplace, of which there are none. */
-export const LIST_ACTIONS_QUERY = PAGE_QUERY.extend({
+export const LIST_ACTIONS_QUERY = pageQuery(20).extend({
   triggerId: TRIGGER_ID.optional(),
   actionName: z.string().max(255).optional(),
   deployed: FLAG.optional(),
@@ -44,8 +37,8 @@ export const LIST_ACTIONS_QUERY = PAGE_QUERY.extend({
 });
 
 export const DELETE_ACTION_QUERY = z.strictObject({ force: FLAG.default(false) });
-export const DEPLOY_VERSION_BODY = z.strictObject({ update_draft: z.boolean().default(false) });
-export const EMPTY = z.strictObject({});
+/** Auth0's clients send `null` for the defaults. */
+export const DEPLOY_VERSION_BODY = z.strictObject({ update_draft: z.boolean().default(false) }).nullable().transform((body) => body ?? { update_draft: false });
 
 /** Clients send back what they have read, so that everything that describes a trigger is allowed, and ignored. */
 const TRIGGER = z.strictObject({

@@ -1,11 +1,10 @@
-import { Router } from 'express';
 import { z } from 'zod';
-import type { WeakPassword } from '../passwords.ts';
-import type { Profile } from '../registration/event.ts';
-import type { Refusal, SignUp, SignUpInput } from '../registration/sign-up.ts';
-import { ApiError, signUpError } from '../domain/api-error.ts';
-import { type FingerprintHeaders, requestFacts } from './request-facts.ts';
-import { describeIssue } from './validation.ts';
+import type { WeakPassword } from '../../passwords.ts';
+import type { Profile } from '../../registration/event.ts';
+import type { Refusal, SignUp } from '../../registration/sign-up.ts';
+import { ApiError, signUpError } from '../../domain/api-error.ts';
+import { type FingerprintHeaders, requestFacts } from '../request-facts.ts';
+import { type Route, route } from '../endpoint.ts';
 
 /*
  * Answers of sign-up for which Auth0's documents give no body. Chosen once, here; all with status 400.
@@ -53,46 +52,65 @@ type SignUpBody = z.output<typeof SIGN_UP>;
 
 const PROFILE_FIELDS = ['given_name', 'family_name', 'name', 'nickname', 'picture'] as const;
 
-/** `POST /dbconnections/signup`; contract §5.1. */
-export function signUpRoutes(deps: { signUp: SignUp; fingerprintHeaders: FingerprintHeaders }): Router {
-  const router = Router();
+const SIGNED_UP = z
+  .strictObject({
+    _id: z.string(),
+    email: z.string(),
+    email_verified: z.boolean(),
+    username: z.string().optional(),
+    phone_number: z.string().optional(),
+    given_name: z.string().optional(),
+    family_name: z.string().optional(),
+    name: z.string().optional(),
+    nickname: z.string().optional(),
+    picture: z.string().optional(),
+    user_metadata: z.record(z.string(), z.string()).optional(),
+  })
+  .meta({ id: 'SignedUp' });
 
-  router.post('/dbconnections/signup', async (req, res) => {
-    const body = parse(req.body);
-    const profile = profileIn(body);
-    const input: SignUpInput = {
-      clientId: body.client_id ?? null,
-      connection: body.connection,
-      email: body.email,
-      username: body.username ?? null,
-      phoneNumber: body.phone_number ?? null,
-      password: body.password,
-      profile,
-      userMetadata: body.user_metadata ?? {},
-      body: req.body as Record<string, unknown>,
-      request: requestFacts(req, deps.fingerprintHeaders),
-    };
-    const result = await deps.signUp(input);
-    if (result.outcome === 'refused') throw asError(result.refusal, body);
-    res.json({
-      _id: result.userId,
-      email: body.email,
-      email_verified: false,
-      ...(body.username == null ? {} : { username: body.username }),
-      ...(body.phone_number == null ? {} : { phone_number: body.phone_number }),
-      ...profile,
-      ...(body.user_metadata == null ? {} : { user_metadata: body.user_metadata }),
-    });
-  });
-
-  return router;
-}
-
-function parse(body: unknown): SignUpBody {
-  const parsed = SIGN_UP.safeParse(body ?? {}, { reportInput: true });
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  throw signUpError('invalid_body', issue === undefined ? 'Invalid sign up' : `Payload validation error: ${describeIssue(issue)}.`);
+/** Sign-up on a database connection; contract §5.1. */
+export function signUpRoutes(deps: { signUp: SignUp; fingerprintHeaders: FingerprintHeaders }): Route[] {
+  return [
+    route(
+      {
+        operationId: 'post_dbconnections_signup',
+        method: 'post',
+        path: '/dbconnections/signup',
+        summary: 'Sign up with a password',
+        tag: 'authentication',
+        scopes: null,
+        body: SIGN_UP,
+        bodyTypes: ['application/json', 'application/x-www-form-urlencoded'],
+        returns: SIGNED_UP,
+        errorShape: 'sign-up',
+      },
+      async ({ body, req }) => {
+        const profile = profileIn(body);
+        const result = await deps.signUp({
+          clientId: body.client_id ?? null,
+          connection: body.connection,
+          email: body.email,
+          username: body.username ?? null,
+          phoneNumber: body.phone_number ?? null,
+          password: body.password,
+          profile,
+          userMetadata: body.user_metadata ?? {},
+          body: req.body as Record<string, unknown>,
+          request: requestFacts(req, deps.fingerprintHeaders),
+        });
+        if (result.outcome === 'refused') throw asError(result.refusal, body);
+        return {
+          _id: result.userId,
+          email: body.email,
+          email_verified: false,
+          ...(body.username == null ? {} : { username: body.username }),
+          ...(body.phone_number == null ? {} : { phone_number: body.phone_number }),
+          ...profile,
+          ...(body.user_metadata == null ? {} : { user_metadata: body.user_metadata }),
+        };
+      },
+    ),
+  ];
 }
 
 function profileIn(body: SignUpBody): Profile {

@@ -1,0 +1,42 @@
+import { z } from 'zod';
+import { type Route, route } from './endpoint.ts';
+import { createApiDocument } from './openapi.ts';
+import { documentPage } from './openapi-page.ts';
+
+const VERSION = '0.1.0';
+
+/** The OpenAPI document of `routes` and of itself, and the same as a page for people. */
+export function documentRoutes(routes: readonly Route[]): Route[] {
+  const own: Route[] = [
+    route(
+      {
+        operationId: 'get_openapi',
+        method: 'get',
+        path: '/openapi.json',
+        summary: 'This document',
+        tag: 'operations',
+        scopes: null,
+        returns: z.looseObject({ openapi: z.string() }),
+        ours: true,
+      },
+      () => Promise.resolve(document as { openapi: string }),
+    ),
+    route(
+      {
+        operationId: 'get_openapi_page',
+        method: 'get',
+        path: '/openapi',
+        summary: 'This document, for people',
+        tag: 'operations',
+        scopes: null,
+        returns: z.string(),
+        returnsType: 'text/html',
+        ours: true,
+      },
+      () => Promise.resolve(page),
+    ),
+  ];
+  const document: object = createApiDocument([...routes, ...own].map(({ endpoint }) => endpoint), VERSION);
+  const page = documentPage(document);
+  return own;
+}

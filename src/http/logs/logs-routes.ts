@@ -1,0 +1,70 @@
+import { z } from 'zod';
+import { managementError } from '../../domain/api-error.ts';
+import type { LogItem, LogStore } from '../../store/logs.ts';
+import { type Route, route } from '../endpoint.ts';
+import { selectFields } from '../select-fields.ts';
+import { DATE, FIELDS_QUERY, pageQuery, TOTALS_QUERY } from '../schema/common.ts';
+
+const ID = z.string().max(100);
+
+/** Parameters of Auth0's `GET /logs`, without `q` and `search`: what is not here is refused, not ignored. */
+const QUERY = pageQuery(50).extend({
+  sort: z.string().regex(/^date:(1|-1)$/).default('date:-1').describe('`date:1` or `date:-1`.'),
+  ...FIELDS_QUERY,
+  ...TOTALS_QUERY,
+  from: ID.optional().describe('Checkpoint: entries after the one with this id, oldest first.'),
+  take: z.coerce.number().int().min(1).max(100).optional(),
+});
+
+/** An entry (contract §4.7). Each type has properties of its own, and `fields` leaves some out. */
+const LOG = z
+  .looseObject({ _id: z.string().optional(), log_id: z.string().optional(), date: DATE.optional(), type: z.string().optional() })
+  .meta({ id: 'Log' });
+
+/** The tenant log. */
+export function logsRoutes({ logs }: { logs: LogStore }): Route[] {
+  const mayRead = ['read:logs', 'read:logs_users'] as const;
+  return [
+    route(
+      {
+        operationId: 'get_logs',
+        method: 'get',
+        path: '/api/v2/logs',
+        summary: 'Search log entries',
+        tag: 'logs',
+        scopes: mayRead,
+        query: QUERY,
+        returns: z.union([
+          z.array(LOG),
+          z.strictObject({ start: z.int(), limit: z.int(), length: z.int(), total: z.int(), logs: z.array(LOG) }),
+        ]),
+      },
+      async ({ query }) => {
+        const select = (items: LogItem[]) => items.map((item) => selectFields(item, query.fields, query.include_fields));
+        if (query.from !== undefined || query.take !== undefined) return select(await logs.after(query.from ?? null, query.take ?? 50));
+        const start = query.page * query.per_page;
+        const items = select(await logs.page({ limit: query.per_page, offset: start, order: query.sort === 'date:1' ? 'asc' : 'desc' }));
+        if (!query.include_totals) return items;
+        return { start, limit: query.per_page, length: items.length, total: await logs.count(), logs: items };
+      },
+    ),
+    route(
+      {
+        operationId: 'get_logs_by_id',
+        method: 'get',
+        path: '/api/v2/logs/{id}',
+        summary: 'Get a log entry',
+        tag: 'logs',
+        scopes: mayRead,
+        params: z.strictObject({ id: ID }),
+        returns: LOG,
+        errors: [404],
+      },
+      async ({ params: { id } }) => {
+        const item = await logs.find(id);
+        if (item === null) throw managementError(404, 'That log entry does not exist.');
+        return item;
+      },
+    ),
+  ];
+}

@@ -1,0 +1,70 @@
+import { Router } from 'express';
+import { z } from 'zod';
+import type { ApiError } from '../domain/api-error.ts';
+import type { Auth } from './auth.ts';
+import type { Call, Endpoint, Route } from './endpoint.ts';
+import { errorOf } from './error-handler.ts';
+import { problemOf } from './validation.ts';
+
+const NOTHING = z.strictObject({});
+/** Auth0's clients send the body `null` where none is needed. */
+const NO_BODY = NOTHING.nullish();
+
+export interface MountOptions {
+  auth: Auth;
+  /** Refuses to send what the document does not describe, with 500. For tests: a check of each answer costs time. */
+  checkAnswers: boolean;
+}
+
+/**
+ * Serves endpoints: the token first, then path, query and body, then the handler. An unknown property or parameter is
+ * an error wherever the endpoint's schemas are strict, as Auth0's are.
+ */
+export function mountRoutes(routes: readonly Route[], { auth, checkAnswers }: MountOptions): Router {
+  const router = Router({ caseSensitive: true });
+  for (const { endpoint, handle } of routes) {
+    const path = endpoint.path.replaceAll(/\{(\w+)\}/g, ':$1');
+    const guards = endpoint.scopes === null ? [] : [auth.requireScope(...endpoint.scopes)];
+    router[endpoint.method](path, ...guards, async (req, res) => {
+      const call = {
+        params: parse(endpoint, 'path', endpoint.params ?? NOTHING, req.params),
+        query: parse(endpoint, 'query', endpoint.query ?? NOTHING, req.query),
+        body: parse(endpoint, 'body', endpoint.body ?? NO_BODY, endpoint.body === undefined ? (req.body ?? null) : (req.body ?? {})),
+        token: res.locals['token'],
+        req,
+        res,
+      } as Call<Endpoint>;
+      const answer = await handle(call);
+      if (checkAnswers) check(endpoint, answer);
+      // A handler may have set another one.
+      if (res.statusCode === 200) res.status(endpoint.status ?? (endpoint.returns === undefined ? 204 : 200));
+      if (endpoint.returns === undefined) res.end();
+      else if (endpoint.returnsType === undefined) res.json(answer);
+      else res.type(endpoint.returnsType).send(answer);
+    });
+  }
+  return router;
+}
+
+const PARTS = {
+  path: { words: 'Path validation error', code: 'invalid_uri' },
+  query: { words: 'Query validation error', code: 'invalid_query_string' },
+  body: { words: 'Payload validation error', code: 'invalid_body' },
+} as const;
+
+/** @throws {ApiError} 400 in Auth0's words, naming the first thing that is wrong. */
+function parse(endpoint: Endpoint, part: keyof typeof PARTS, schema: z.ZodType, value: unknown): unknown {
+  const parsed = schema.safeParse(value, { reportInput: true });
+  if (parsed.success) return parsed.data;
+  throw refusal(endpoint, part, problemOf(parsed.error));
+}
+
+function refusal({ errorShape = 'management' }: Endpoint, part: keyof typeof PARTS, problem: string): ApiError {
+  const { words, code } = PARTS[part];
+  return errorOf(errorShape, 400, errorShape === 'oauth' ? 'invalid_request' : code, `${words}: ${problem}`);
+}
+
+function check({ operationId, returns }: Endpoint, answer: unknown): void {
+  const problem = returns?.safeParse(answer, { reportInput: true }).error;
+  if (problem !== undefined) throw new Error(`${operationId} answers what the document does not describe: ${problemOf(problem)}`);
+}
