@@ -62,7 +62,7 @@ export async function openBenchLedger(usher: Pick<OwnUsher, 'dataDir'>): Promise
     const userId = newUserId();
     const email = `${userId}@example.com`;
     return {
-      source: 'signup',
+      source: 'signup' as const,
       user: {
         id: `auth0|${userId}`,
         connection_id: id,

@@ -30,7 +30,7 @@ export type Metadata = Record<string, unknown>;
 
 /** The user as it is to be, before it has an id. */
 export interface NewUserFacts {
-  email: string;
+  email: string | null;
   username: string | null;
   phoneNumber: string | null;
   profile: Profile;
@@ -42,14 +42,15 @@ export interface NewUserFacts {
 export type ActionEvent = Record<string, unknown>;
 
 /**
- * Fills a profile as Auth0 does: the name is the e-mail, the nickname its local part. The picture is Gravatar's, with
- * a pattern made there for who has none.
+ * Fills a profile as Auth0 does: the name is the e-mail, else the phone number or the username; the nickname is the
+ * e-mail's local part. The picture is Gravatar's, with a pattern made there for who has none.
  */
-export function withProfileDefaults(profile: Profile, email: string): Profile {
-  const digest = createHash('md5').update(email).digest('hex');
+export function withProfileDefaults(profile: Profile, { email, phoneNumber, username }: Pick<NewUserFacts, 'email' | 'phoneNumber' | 'username'>): Profile {
+  const name = email ?? phoneNumber ?? username ?? '';
+  const digest = createHash('md5').update(name).digest('hex');
   return {
-    name: email,
-    nickname: email.slice(0, email.lastIndexOf('@')),
+    name,
+    nickname: email === null ? name : email.slice(0, email.lastIndexOf('@')),
     picture: `https://s.gravatar.com/avatar/${digest}?s=480&r=pg&d=identicon`,
     ...profile,
   };
@@ -57,7 +58,7 @@ export function withProfileDefaults(profile: Profile, email: string): Profile {
 
 /** What `preUserRegistrationEvent` is made of. */
 export interface PreUserRegistrationFacts {
-  client: Client;
+  client: Client | null;
   connection: Connection;
   request: RequestFacts;
   /** The body as it came; its password is left out of the event. */
@@ -70,7 +71,7 @@ export function preUserRegistrationEvent({ client, connection, request, body, us
   const { password: _password, ...bodyWithoutPassword } = body;
   return {
     ...common(connection, request),
-    client: { client_id: client.id, name: client.name, metadata: client.metadata },
+    ...(client === null ? {} : { client: { client_id: client.id, name: client.name, metadata: client.metadata } }),
     request: { ...requestOf(request), body: bodyWithoutPassword },
     user: { ...user.profile, ...identifiersOf(user), user_metadata: user.userMetadata, app_metadata: user.appMetadata },
   };
@@ -80,7 +81,7 @@ export function preUserRegistrationEvent({ client, connection, request, body, us
 export interface PostUserRegistrationFacts {
   connection: Connection;
   request: RequestFacts;
-  user: NewUserFacts & { userId: string; createdAt: number };
+  user: NewUserFacts & { userId: string; createdAt: number; emailVerified?: boolean; phoneVerified?: boolean };
 }
 
 /** The `event` of post-user-registration; form: contract §1.3. */
@@ -93,8 +94,8 @@ export function postUserRegistrationEvent({ connection, request, user }: PostUse
       ...user.profile,
       ...identifiersOf(user),
       user_id: user.userId,
-      email_verified: false,
-      ...(user.phoneNumber === null ? {} : { phone_verified: false }),
+      email_verified: user.emailVerified ?? false,
+      ...(user.phoneNumber === null ? {} : { phone_verified: user.phoneVerified ?? false }),
       user_metadata: user.userMetadata,
       app_metadata: user.appMetadata,
       created_at: createdAt,
@@ -139,7 +140,7 @@ function requestOf({ ip, hostname, method, language, userAgent }: RequestFacts):
 
 function identifiersOf({ email, username, phoneNumber }: NewUserFacts): Record<string, unknown> {
   return {
-    email,
+    ...(email === null ? {} : { email }),
     ...(username === null ? {} : { username }),
     ...(phoneNumber === null ? {} : { phone_number: phoneNumber }),
   };

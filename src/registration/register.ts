@@ -10,11 +10,16 @@ import { sealedAs } from '../store/ledger-rows.ts';
 import { writeLog } from '../store/logs.ts';
 import type { NewRow } from '../store/schema.ts';
 
-/** A user of the connection has the e-mail address or the username already. */
-export class UserExistsError extends Error {
-  readonly field: 'email' | 'username';
+/** The ways in; docs/registrations.md has the table. */
+export type RegistrationSource = 'signup' | 'passwordless-email' | 'passwordless-sms' | 'management-api' | 'import' | 'outside';
 
-  constructor(field: 'email' | 'username') {
+export type IdentifyingField = 'email' | 'username' | 'phone_number' | 'user_id';
+
+/** A user of the connection has one of the identifiers already. */
+export class UserExistsError extends Error {
+  readonly field: IdentifyingField;
+
+  constructor(field: IdentifyingField) {
     super(`A user of this connection has this ${field} already.`);
     this.name = 'UserExistsError';
     this.field = field;
@@ -23,8 +28,7 @@ export class UserExistsError extends Error {
 
 /** A sign-up that nobody has denied. */
 export interface RegisterInput {
-  /** The way in, e.g. `signup`. */
-  source: string;
+  source: RegistrationSource;
   user: NewRow<'user_account'>;
   connection: { id: string; name: string };
   clientId: string | null;
@@ -36,6 +40,8 @@ export interface RegisterInput {
   cacheChanges: { triggerId: TriggerId; changes: CacheChange[] };
   /** The tenant log's entry; the ids of the executions are added to `details.actions.executions`. */
   log: { type: 'ss'; item: Record<string, unknown> };
+  /** What else belongs to the transaction; what it throws undoes everything. */
+  alsoWrite?: (tx: Queryable) => Promise<void>;
 }
 
 export interface Registered {
@@ -124,6 +130,7 @@ export function createRegister(deps: { database: Database; keyring: Keyring; onC
     });
 
     await writeCache(tx, keyring, cacheChanges.triggerId, cacheChanges.changes, now);
+    await input.alsoWrite?.(tx);
     return steps;
   }
 }
@@ -136,8 +143,8 @@ function withExecutions(item: Record<string, unknown>, executions: string[]): Re
 }
 
 function asUserExists(error: unknown): UserExistsError | undefined {
-  const columns = uniqueViolation(error)?.columns ?? [];
-  if (columns.includes('email')) return new UserExistsError('email');
-  if (columns.includes('username')) return new UserExistsError('username');
-  return undefined;
+  const violation = uniqueViolation(error);
+  if (violation?.table !== 'user_account') return undefined;
+  const field = (['email', 'username', 'phone_number'] as const).find((column) => violation.columns.includes(column));
+  return new UserExistsError(field ?? 'user_id');
 }

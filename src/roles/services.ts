@@ -12,6 +12,7 @@ import { healthRoutes, type Readiness } from '../http/health-routes.ts';
 import { logsRoutes } from '../http/logs/logs-routes.ts';
 import type { FingerprintHeaders } from '../http/request-facts.ts';
 import type { Logger } from '../logger.ts';
+import { createUserCreation } from '../registration/create-user.ts';
 import { createPreUserRegistration } from '../registration/pre-user-registration.ts';
 import { createRegister } from '../registration/register.ts';
 import { createSignUp } from '../registration/sign-up.ts';
@@ -67,7 +68,8 @@ export function createServices(deps: ServicesDeps): { auth: Auth; routes: Route[
   });
   const register = createRegister({ database, keyring, onCommitted: deps.wakeDispatcher });
   const users = createUserStore({ database });
-  const signUp = createSignUp({ database, keyring, clients, connections, users, preUserRegistration, register });
+  const userCreation = createUserCreation({ database, keyring, preUserRegistration, register });
+  const signUp = createSignUp({ clients, connections, users, userCreation });
 
   return {
     auth,
