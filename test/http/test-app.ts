@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
+import type { Express } from 'express';
 import { pino } from 'pino';
 import { createBuilder } from '../../src/builds/builder.ts';
 import type { TriggerId } from '../../src/domain/triggers.ts';
@@ -43,6 +44,7 @@ export interface TestAppOptions {
 /** The API on real parts: an SQLite store in a folder of its own, real sandboxes, a socket on loopback. */
 export interface TestApp {
   url: string;
+  express: Express;
   database: Database;
   keyring: Keyring;
   ledger: Ledger;
@@ -108,6 +110,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
 
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    express: app,
     database,
     keyring,
     ledger,
