@@ -8,7 +8,7 @@ import type { Route } from './endpoint.ts';
 import { createErrorHandler } from './error-handler.ts';
 import { mountRoutes } from './mount.ts';
 import { notHere } from './not-here.ts';
-import { limitRate } from './rate-limits.ts';
+import { limitRates } from './rate-limits.ts';
 import { logRequests } from './request-log.ts';
 
 export interface AppDeps {
@@ -18,7 +18,7 @@ export interface AppDeps {
   routes: Route[];
   /** CIDRs of the proxies whose `X-Forwarded-*` and fingerprint headers are believed. */
   trustedProxies: string[];
-  rateLimits: boolean;
+  rateLimits: Parameters<typeof limitRates>[0];
   /** See `mountRoutes`. @default false */
   checkAnswers?: boolean;
 }
@@ -36,11 +36,7 @@ export function createApp({ logger, auth, routes, trustedProxies, rateLimits, ch
   app.use(logRequests(logger));
   app.use(mount(all.filter(({ endpoint }) => endpoint.tag === OPERATIONS)));
 
-  if (rateLimits) {
-    app.use('/dbconnections/signup', limitRate('signUp'));
-    app.use('/oauth/token', limitRate('token'));
-    app.use('/api/v2', limitRate('management'));
-  }
+  app.use(limitRates(rateLimits));
   app.use(readBody());
   app.use(mount(all.filter(({ endpoint }) => endpoint.tag !== OPERATIONS)));
 

@@ -1,3 +1,4 @@
+import type { Expression, SqlBool } from 'kysely';
 import { newId } from '../domain/ids.ts';
 import type { ActionError } from '../domain/invocation.ts';
 import type { TriggerId } from '../domain/triggers.ts';
@@ -86,11 +87,15 @@ export interface LogPage {
   /** Entries to skip. */
   offset: number;
   order: 'asc' | 'desc';
+  /** On the table `log`. @default all of them */
+  condition?: LogCondition | undefined;
 }
+
+export type LogCondition = Expression<SqlBool>;
 
 export interface LogStore {
   page(page: LogPage): Promise<LogItem[]>;
-  count(): Promise<number>;
+  count(condition?: LogCondition): Promise<number>;
   /** Checkpoint reading, oldest first: up to `limit` entries after the one with the id `from`, or from the first one. */
   after(from: string | null, limit: number): Promise<LogItem[]>;
   find(id: string): Promise<LogItem | null>;
@@ -112,14 +117,19 @@ export function createLogStore({ db, keyring }: { db: Queryable; keyring: Keyrin
     };
   }
 
+  function matching(condition: LogCondition | undefined) {
+    const all = db.selectFrom('log');
+    return condition === undefined ? all : all.where(condition);
+  }
+
   return {
-    async page({ limit, offset, order }) {
-      const rows = await db.selectFrom('log').selectAll().orderBy('id', order).limit(limit).offset(offset).execute();
+    async page({ limit, offset, order, condition }) {
+      const rows = await matching(condition).selectAll().orderBy('id', order).limit(limit).offset(offset).execute();
       return await Promise.all(rows.map(toItem));
     },
 
-    async count() {
-      const { total } = await db.selectFrom('log').select((eb) => eb.fn.countAll<number>().as('total')).executeTakeFirstOrThrow();
+    async count(condition) {
+      const { total } = await matching(condition).select((eb) => eb.fn.countAll<number>().as('total')).executeTakeFirstOrThrow();
       return total;
     },
 

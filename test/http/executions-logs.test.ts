@@ -138,6 +138,20 @@ describe('the tenant log', () => {
     expect(await get('logs/nothing')).toMatchObject({ status: 404, body: { statusCode: 404 } });
   });
 
+  it('finds log entries by what they are about, and refuses a query that it cannot read', async () => {
+    const all = (await get('logs?per_page=100')).body as { type: string; client_id?: string; log_id: string }[];
+    const refused = all.filter(({ type }) => type === 'fs');
+    expect(refused.length).toBeGreaterThan(0);
+    expect(refused.length).toBeLessThan(all.length);
+
+    expect((await get(`logs?per_page=100&q=${encodeURIComponent('type:fs')}`)).body).toEqual(refused);
+    const found = await get(`logs?include_totals=true&q=${encodeURIComponent('type:"fs" AND connection:"Username-Password-Authentication" AND date:[2020-01-01 TO *]')}`);
+    expect(found.body).toMatchObject({ total: refused.length, length: refused.length });
+    expect((await get(`logs?q=${encodeURIComponent('NOT type:fs AND NOT type:ss AND NOT type:actions_execution_failed')}`)).body).toEqual([]);
+    expect(await get(`logs?q=${encodeURIComponent('type:fs~2')}`)).toMatchObject({ status: 400, body: { errorCode: 'invalid_query_string', message: expect.stringContaining('column 8') } });
+    expect(await get(`logs?q=${encodeURIComponent('ip:"127.0.0.1"')}`)).toMatchObject({ status: 400, body: { message: expect.stringContaining('column 1') } });
+  });
+
   it('refuses what it does not know', async () => {
     expect(await get('logs?page=-1')).toMatchObject({ status: 400, body: { message: "Query validation error: 'Value -1 is less than minimum 0' on property page.", errorCode: 'invalid_query_string' } });
     expect(await get('logs?foo=1')).toMatchObject({ status: 400, body: { message: "Query validation error: 'Additional properties not allowed: foo'." } });

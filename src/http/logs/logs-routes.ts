@@ -1,15 +1,18 @@
 import { z } from 'zod';
 import { managementError } from '../../domain/api-error.ts';
-import type { LogItem, LogStore } from '../../store/logs.ts';
+import type { LogCondition, LogItem, LogStore } from '../../store/logs.ts';
 import { type Route, route } from '../endpoint.ts';
 import { selectFields } from '../select-fields.ts';
 import { DATE, FIELDS_QUERY, pageQuery, TOTALS_QUERY } from '../schema/common.ts';
 
 const ID = z.string().max(100);
+const Q = z.string().max(2000).describe('The subset of Lucene that docs/user-search.md tells, on type, date, user_id, client_id, connection, connection_id and log_id.');
 
-/** Parameters of Auth0's `GET /logs`, without `q` and `search`: what is not here is refused, not ignored. */
+/** Auth0's own (contract §4.7); `search` is its older name for `q`. */
 const QUERY = pageQuery(50).extend({
   sort: z.string().regex(/^date:(1|-1)$/).default('date:-1').describe('`date:1` or `date:-1`.'),
+  q: Q.optional(),
+  search: Q.optional(),
   ...FIELDS_QUERY,
   ...TOTALS_QUERY,
   from: ID.optional().describe('Checkpoint: entries after the one with this id, oldest first.'),
@@ -21,8 +24,12 @@ const LOG = z
   .looseObject({ _id: z.string().optional(), log_id: z.string().optional(), date: DATE.optional(), type: z.string().optional() })
   .meta({ id: 'Log' });
 
-/** The tenant log. */
-export function logsRoutes({ logs }: { logs: LogStore }): Route[] {
+/**
+ * The tenant log.
+ *
+ * @param deps.search - the condition that `q` means; throws an `ApiError` for one that it cannot read.
+ */
+export function logsRoutes({ logs, search }: { logs: LogStore; search: (q: string) => LogCondition }): Route[] {
   const mayRead = ['read:logs', 'read:logs_users'] as const;
   return [
     route(
@@ -31,6 +38,7 @@ export function logsRoutes({ logs }: { logs: LogStore }): Route[] {
         method: 'get',
         path: '/api/v2/logs',
         summary: 'Search log entries',
+        description: 'By page, or by checkpoint with `from` and `take`, which nothing else goes together with.',
         tag: 'logs',
         scopes: mayRead,
         query: QUERY,
@@ -42,10 +50,12 @@ export function logsRoutes({ logs }: { logs: LogStore }): Route[] {
       async ({ query }) => {
         const select = (items: LogItem[]) => items.map((item) => selectFields(item, query.fields, query.include_fields));
         if (query.from !== undefined || query.take !== undefined) return select(await logs.after(query.from ?? null, query.take ?? 50));
+        const q = query.q ?? query.search ?? '';
+        const condition = q.trim() === '' ? undefined : search(q);
         const start = query.page * query.per_page;
-        const items = select(await logs.page({ limit: query.per_page, offset: start, order: query.sort === 'date:1' ? 'asc' : 'desc' }));
+        const items = select(await logs.page({ limit: query.per_page, offset: start, order: query.sort === 'date:1' ? 'asc' : 'desc', condition }));
         if (!query.include_totals) return items;
-        return { start, limit: query.per_page, length: items.length, total: await logs.count(), logs: items };
+        return { start, limit: query.per_page, length: items.length, total: await logs.count(condition), logs: items };
       },
     ),
     route(
