@@ -1,7 +1,7 @@
 import { access, readFile } from 'node:fs/promises';
 import { createManagementClient, type ManagementClient } from './management-client.ts';
 import { type Receiver, startReceiver } from './receiver.ts';
-import { type OwnUsher, startUsher } from './start-usher.ts';
+import { type OwnUsher, readRunning, startUsher } from './start-usher.ts';
 import { showRegistrations, type Shown } from './demo-screen.ts';
 
 /**
@@ -77,11 +77,11 @@ async function run(usher: Usher, undo: (() => Promise<unknown>)[]): Promise<void
 async function findOrStart(): Promise<Usher> {
   const dataDir = process.env['USHER_DATA_DIR'] || '.usher';
   try {
-    const running = JSON.parse(await readFile(`${dataDir}/running.json`, 'utf8')) as { api: string; webUi: string; clientId: string; clientSecretFile: string };
+    const running = await readRunning(dataDir);
     await fetch(`${running.api}/healthz`, { signal: AbortSignal.timeout(2000) });
     await access(running.clientSecretFile);
     say(`Usher runs at ${running.api}; the demo uses it.`);
-    return { ...running, clientSecret: (await readFile(running.clientSecretFile, 'utf8')).trim(), own: null };
+    return { ...running, webUi: running.webUi ?? '', clientSecret: (await readFile(running.clientSecretFile, 'utf8')).trim(), own: null };
   } catch {
     say('No Usher runs in this folder; starting one for the demo.');
   }

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import tls from 'node:tls';
 import { fileURLToPath } from 'node:url';
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
@@ -21,16 +22,34 @@ export interface OwnUsher {
   stop(): Promise<void>;
 }
 
+/** What a running Usher leaves in its data directory for scripts. */
+export interface RunningUsher {
+  api: string;
+  webUi: string | null;
+  clientId: string;
+  clientSecretFile: string;
+  /** With `--https`. */
+  caFile?: string;
+}
+
+/** Finds the Usher that runs on this data directory; its certificate is trusted from now on. @throws when there is none. */
+export async function readRunning(dataDir: string): Promise<RunningUsher> {
+  const running = JSON.parse(await readFile(join(dataDir, 'running.json'), 'utf8')) as RunningUsher;
+  if (running.caFile !== undefined) tls.setDefaultCACertificates([...tls.getCACertificates('default'), await readFile(running.caFile, 'utf8')]);
+  return running;
+}
+
 /**
  * Starts Usher and waits until it serves sign-ups; Temporal may take longer.
  *
+ * @param options.args of its command line: `--https`.
  * @param options.dataDir kept after the stop. @default a new folder that is deleted
  * @param options.show gets what Usher prints, as it comes.
  * @throws when it ends or does not serve within 60 s; the message has what it printed.
  */
-export async function startUsher(options: { env?: Record<string, string>; dataDir?: string; show?(text: string): void } = {}): Promise<OwnUsher> {
+export async function startUsher(options: { args?: string[]; env?: Record<string, string>; dataDir?: string; show?(text: string): void } = {}): Promise<OwnUsher> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'usher-')));
-  const child = spawn(process.execPath, [MAIN], {
+  const child = spawn(process.execPath, [MAIN, ...(options.args ?? [])], {
     env: { ...process.env, USHER_PORT: '0', USHER_DATA_DIR: dataDir, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -51,12 +70,7 @@ export async function startUsher(options: { env?: Record<string, string>; dataDi
 
   try {
     await until(() => printed.includes('Usher serves sign-ups'), () => child.exitCode ?? child.signalCode);
-    const running = JSON.parse(await readFile(join(dataDir, 'running.json'), 'utf8')) as {
-      api: string;
-      webUi: string | null;
-      clientId: string;
-      clientSecretFile: string;
-    };
+    const running = await readRunning(dataDir);
     return {
       api: running.api,
       webUi: running.webUi ?? '',

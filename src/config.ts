@@ -1,6 +1,7 @@
 import { closest } from 'fastest-levenshtein';
 import ipaddr from 'ipaddr.js';
 import { resolve } from 'node:path';
+import { DEFAULT_RATE_LIMITS, type RateLimitKind, type RateLimits } from './domain/rate-limits.ts';
 import { temporalSettings, type TemporalSettings } from './temporal/connection.ts';
 
 /** What Usher was told from outside, checked and complete. Functions receive single values of it, never the whole. */
@@ -8,6 +9,8 @@ export interface Config {
   /** Null: 3000, or the next free one. */
   port: number | null;
   host: string;
+  /** Origin at which clients reach Usher, e.g. `https://usher.example.com`; null: where it listens. */
+  publicUrl: string | null;
   dataDir: string;
   clientId: string | null;
   clientSecret: string | null;
@@ -17,7 +20,15 @@ export interface Config {
   ja3Header: string | null;
   ja4Header: string | null;
   egressAllow: string[];
-  rateLimits: boolean;
+  /** Paths of the API's own certificate and its key. */
+  ownCertificate: { cert: string; key: string } | null;
+  /** Path of a bundle of authorities to trust beside Node's own. */
+  extraCaCerts: string | null;
+  rateLimits: RateLimits;
+  /** Where mails go; null: they are kept and shown. */
+  smtp: { url: string; from: string } | null;
+  /** Where text messages go; null: they are kept and shown. */
+  smsGateway: { url: string; authorization: string | null } | null;
   logLevel: string;
   /** From Temporal's own variables. Without an address, Usher runs a development server. */
   temporal: TemporalSettings;
@@ -42,6 +53,10 @@ export const DEFAULT_PORT = 3000;
 export const VARIABLES = {
   USHER_PORT: { default: String(DEFAULT_PORT), about: 'Port of the API. When not set and taken, the next free one, and the start says so.', parse: port },
   USHER_HOST: { default: '127.0.0.1', about: 'Address that the API listens on.', parse: text },
+  USHER_PUBLIC_URL: { default: 'none', about: 'Origin at which clients reach Usher, such as `https://usher.example.com`, where it is not the address that it listens on.', parse: origin },
+  USHER_TLS_CERT: { default: 'none', about: 'Path of a certificate in PEM, with those between it and its authority: the API then speaks HTTPS. Read again when it changes.', parse: text },
+  USHER_TLS_KEY: { default: 'none', about: "Path of the certificate's private key in PEM.", parse: text },
+  USHER_EXTRA_CA_CERTS: { default: 'none', about: 'Path of certificate authorities in PEM that Usher and its Actions trust beside the usual ones.', parse: text },
   USHER_DATA_DIR: { default: '.usher', about: 'Folder of the store, the keys and the Temporal development server.', parse: text },
   USHER_CLIENT_ID: { default: 'made on the first start', about: 'Client id of the first client.', parse: pattern(/^[\w.-]{1,64}$/, '1 to 64 letters, digits, ".", "_" or "-"') },
   USHER_CLIENT_SECRET: { default: 'made on the first start', about: 'Secret of the first client, at least 32 characters.', parse: pattern(/^[\x21-\x7e]{32,512}$/, 'at least 32 printable characters without spaces, e.g. from `openssl rand -base64 48`') },
@@ -50,7 +65,11 @@ export const VARIABLES = {
   USHER_JA3_HEADER: { default: 'none', about: 'Header in which a trusted proxy puts the JA3 fingerprint.', parse: headerName },
   USHER_JA4_HEADER: { default: 'none', about: 'Header in which a trusted proxy puts the JA4 fingerprint.', parse: headerName },
   USHER_EGRESS_ALLOW: { default: 'none', about: 'CIDRs of private networks that Actions may connect to, separated by commas.', parse: cidrs },
-  USHER_RATE_LIMITS: { default: 'on', about: '`off` turns the rate limits off.', parse: onOff },
+  USHER_RATE_LIMITS: { default: 'signUp=60,token=120,passwordless=30,management=1200', about: 'Requests that one address may make in a minute, by kind; `off`, alone or for a kind, is no limit.', parse: rateLimits },
+  USHER_SMTP_URL: { default: 'none', about: 'SMTP server for mails: `smtp://` or `smtps://`, with user and password where it wants them. Without it, mails are kept and shown at `/usher/messages`.', parse: url('smtp', 'smtps') },
+  USHER_MAIL_FROM: { default: 'none', about: 'Address that mails come from, such as `Example <no-reply@example.com>`.', parse: pattern(/^[^\r\n]*[^\s@<>]+@[\w.-]+>?$/, 'an address, e.g. Example <no-reply@example.com>') },
+  USHER_SMS_URL: { default: 'none', about: 'HTTP gateway for text messages, which gets a `POST` of `{"to", "from"?, "text"}`. Without it, they are kept and shown at `/usher/messages`.', parse: url('http', 'https') },
+  USHER_SMS_AUTHORIZATION: { default: 'none', about: 'Value of the header `Authorization` for that gateway.', parse: pattern(/^[\x20-\x7e]+$/, 'the value of a header, e.g. Bearer …') },
   USHER_LOG_LEVEL: { default: 'info', about: '`trace`, `debug`, `info`, `warn`, `error` or `silent`.', parse: logLevel },
 } satisfies Record<string, Variable<unknown>>;
 
@@ -81,9 +100,19 @@ export function loadConfig(env: NodeJS.ProcessEnv, workingDir: string): Config {
     }
   }
 
+  const path = (name: 'USHER_TLS_CERT' | 'USHER_TLS_KEY' | 'USHER_EXTRA_CA_CERTS'): string | null => {
+    const value = read(name, VARIABLES[name]);
+    return value === null ? null : resolve(workingDir, value);
+  };
+  const [cert, key] = [path('USHER_TLS_CERT'), path('USHER_TLS_KEY')];
+
+  const [smtpUrl, mailFrom] = [read('USHER_SMTP_URL', VARIABLES.USHER_SMTP_URL), read('USHER_MAIL_FROM', VARIABLES.USHER_MAIL_FROM)];
+  const [smsUrl, smsAuthorization] = [read('USHER_SMS_URL', VARIABLES.USHER_SMS_URL), read('USHER_SMS_AUTHORIZATION', VARIABLES.USHER_SMS_AUTHORIZATION)];
+
   const config: Config = {
     port: read('USHER_PORT', VARIABLES.USHER_PORT),
     host: read('USHER_HOST', VARIABLES.USHER_HOST) ?? VARIABLES.USHER_HOST.default,
+    publicUrl: read('USHER_PUBLIC_URL', VARIABLES.USHER_PUBLIC_URL),
     dataDir: resolve(workingDir, read('USHER_DATA_DIR', VARIABLES.USHER_DATA_DIR) ?? VARIABLES.USHER_DATA_DIR.default),
     clientId: read('USHER_CLIENT_ID', VARIABLES.USHER_CLIENT_ID),
     clientSecret: read('USHER_CLIENT_SECRET', VARIABLES.USHER_CLIENT_SECRET),
@@ -92,7 +121,11 @@ export function loadConfig(env: NodeJS.ProcessEnv, workingDir: string): Config {
     ja3Header: read('USHER_JA3_HEADER', VARIABLES.USHER_JA3_HEADER),
     ja4Header: read('USHER_JA4_HEADER', VARIABLES.USHER_JA4_HEADER),
     egressAllow: read('USHER_EGRESS_ALLOW', VARIABLES.USHER_EGRESS_ALLOW) ?? [],
-    rateLimits: read('USHER_RATE_LIMITS', VARIABLES.USHER_RATE_LIMITS) ?? true,
+    ownCertificate: cert === null || key === null ? null : { cert, key },
+    extraCaCerts: path('USHER_EXTRA_CA_CERTS'),
+    rateLimits: read('USHER_RATE_LIMITS', VARIABLES.USHER_RATE_LIMITS) ?? DEFAULT_RATE_LIMITS,
+    smtp: smtpUrl === null || mailFrom === null ? null : { url: smtpUrl, from: mailFrom },
+    smsGateway: smsUrl === null ? null : { url: smsUrl, authorization: smsAuthorization },
     logLevel: read('USHER_LOG_LEVEL', VARIABLES.USHER_LOG_LEVEL) ?? VARIABLES.USHER_LOG_LEVEL.default,
     temporal: readTemporal(env, problems),
     cacheDir: resolve(env['XDG_CACHE_HOME'] || resolve(env['HOME'] || workingDir, '.cache'), 'usher'),
@@ -100,6 +133,13 @@ export function loadConfig(env: NodeJS.ProcessEnv, workingDir: string): Config {
   if (config.clientSecret !== null && config.clientId === null) {
     problems.push('USHER_CLIENT_SECRET is set without USHER_CLIENT_ID: set both or neither');
   }
+  if ((cert === null) !== (key === null)) {
+    problems.push(`${cert === null ? 'USHER_TLS_KEY is set without USHER_TLS_CERT' : 'USHER_TLS_CERT is set without USHER_TLS_KEY'}: set both or neither`);
+  }
+  if (Boolean(env['USHER_SMTP_URL']) !== Boolean(env['USHER_MAIL_FROM'])) {
+    problems.push(`${env['USHER_SMTP_URL'] ? 'USHER_SMTP_URL is set without USHER_MAIL_FROM' : 'USHER_MAIL_FROM is set without USHER_SMTP_URL'}: set both or neither`);
+  }
+  if (env['USHER_SMS_AUTHORIZATION'] && !env['USHER_SMS_URL']) problems.push('USHER_SMS_AUTHORIZATION is set without USHER_SMS_URL: set both or neither');
   for (const name of ['USHER_JA3_HEADER', 'USHER_JA4_HEADER'] as const) {
     if (env[name] && config.trustedProxies.length === 0 && !problems.some((problem) => problem.startsWith('USHER_TRUST_PROXY'))) {
       problems.push(`${name} is set, but nobody would be believed: set USHER_TRUST_PROXY to the proxy's CIDR`);
@@ -134,6 +174,24 @@ function port(value: string): number {
   return number;
 }
 
+function origin(value: string): string {
+  const url = URL.canParse(value) ? new URL(value) : null;
+  const isOrigin = url !== null && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`;
+  if (!isOrigin) throw new Error(`must be a scheme and a host, with a port if it needs one, e.g. https://usher.example.com, not "${value}"`);
+  return url.origin;
+}
+
+/** The value may hold a password, so no error repeats it. */
+function url(...schemes: string[]): (value: string) => string {
+  return (value) => {
+    const parsed = URL.canParse(value) ? new URL(value) : null;
+    if (parsed === null || parsed.hostname === '' || !schemes.includes(parsed.protocol.slice(0, -1))) {
+      throw new Error(`must be a URL that begins with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`);
+    }
+    return value;
+  };
+}
+
 function pattern(form: RegExp, description: string): (value: string) => string {
   return (value) => {
     if (!form.test(value)) throw new Error(`must be ${description}`);
@@ -166,9 +224,18 @@ function headerName(value: string): string {
   return value.toLowerCase();
 }
 
-function onOff(value: string): boolean {
-  if (value !== 'on' && value !== 'off') throw new Error(`must be "on" or "off", not "${value}"`);
-  return value === 'on';
+/** What is not named keeps its default. */
+function rateLimits(value: string): RateLimits {
+  const kinds = Object.keys(DEFAULT_RATE_LIMITS) as RateLimitKind[];
+  if (value === 'off') return Object.fromEntries(kinds.map((kind) => [kind, null])) as RateLimits;
+  const given = value.split(',').map((part) => {
+    const [, kind, limit] = /^\s*(\w+)\s*=\s*(off|[1-9]\d{0,6})\s*$/.exec(part) ?? [];
+    if (kind === undefined || limit === undefined || !kinds.includes(kind as RateLimitKind)) {
+      throw new Error(`must be "off", or requests in a minute by kind, e.g. signUp=60,token=120 (kinds: ${kinds.join(', ')}); "${part}" is neither`);
+    }
+    return [kind, limit === 'off' ? null : Number(limit)];
+  });
+  return { ...DEFAULT_RATE_LIMITS, ...(Object.fromEntries(given) as Partial<RateLimits>) };
 }
 
 function logLevel(value: string): string {

@@ -1,8 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { access, chmod, constants, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, constants, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asStartError, StartError } from './start-error.ts';
+
+/** The files of `--https`. */
+export interface TlsPaths {
+  folder: string;
+  ca: string;
+  caKey: string;
+  cert: string;
+  key: string;
+}
 
 /** Where things stand in the data directory. */
 export interface DataPaths {
@@ -11,18 +20,21 @@ export interface DataPaths {
   clientSecret: string;
   cache: string;
   temporal: string;
+  tls: TlsPaths;
   running: string;
   supervisorLock: string;
   roleLock(role: 'api' | 'worker'): string;
 }
 
 export function dataPaths(dataDir: string): DataPaths {
+  const tls = join(dataDir, 'tls');
   return {
     store: join(dataDir, 'usher.db'),
     masterKey: join(dataDir, 'master-key'),
     clientSecret: join(dataDir, 'client-secret'),
     cache: join(dataDir, 'cache'),
     temporal: join(dataDir, 'temporal'),
+    tls: { folder: tls, ca: join(tls, 'ca.pem'), caKey: join(tls, 'ca-key.pem'), cert: join(tls, 'cert.pem'), key: join(tls, 'key.pem') },
     running: join(dataDir, 'running.json'),
     supervisorLock: join(dataDir, 'usher.lock'),
     roleLock: (role) => join(dataDir, `${role}.lock`),
@@ -71,7 +83,7 @@ export async function readMasterKey(paths: DataPaths, given: Buffer | null): Pro
   const hasStore = existsSync(paths.store);
   try {
     let kept = await readIfThere(paths.masterKey);
-    if (kept === null && !hasStore) kept = await makeSecretFile(paths.masterKey, randomBytes(32).toString('base64'));
+    if (kept === null && !hasStore) kept = await makeFile(paths.masterKey, randomBytes(32).toString('base64'), 0o600);
     if (kept !== null) return parseMasterKey(kept, paths);
   } catch (error) {
     throw asStartError(error, `The master key ${paths.masterKey}`);
@@ -86,19 +98,31 @@ function parseMasterKey(text: string, paths: DataPaths): Buffer {
 }
 
 /**
- * Makes a file that only its owner can read, whole or not at all; without a line break, as `curl` sends a file as it is.
+ * Makes a file, whole or not at all; a secret without a line break, as `curl` sends a file as it is.
  *
+ * @param mode `0o600` for what only its owner may read.
  * @returns what the file holds: of several processes that make it at once, all get the same.
  */
-export async function makeSecretFile(path: string, secret: string): Promise<string> {
-  const half = `${path}.${process.pid}`;
+export async function makeFile(path: string, text: string, mode: 0o600 | 0o644): Promise<string> {
+  const half = `${path}.${randomBytes(8).toString('hex')}`;
   try {
-    await writeFile(half, secret, { mode: 0o600, flush: true });
+    await writeFile(half, text, { mode, flush: true });
     await link(half, path);
-    return secret;
+    return text;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     return await readFile(path, 'utf8');
+  } finally {
+    await rm(half, { force: true });
+  }
+}
+
+/** Puts a file in the place of whatever stands there, whole or not at all. */
+export async function replaceFile(path: string, text: string, mode: 0o600 | 0o644): Promise<void> {
+  const half = `${path}.${randomBytes(8).toString('hex')}`;
+  try {
+    await writeFile(half, text, { mode, flush: true });
+    await rename(half, path);
   } finally {
     await rm(half, { force: true });
   }

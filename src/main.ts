@@ -2,47 +2,54 @@ import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { type Config, ConfigError, loadConfig } from './config.ts';
 import { createLogger, type Logger } from './logger.ts';
+import { dataPaths } from './data-dir.ts';
 import type { Role, RoleMessage } from './role-process.ts';
 import type { RunningRole } from './roles/role.ts';
 import { asStartError, StartError } from './start-error.ts';
+import { prepareTls } from './tls/tls.ts';
 
-const USAGE = 'Usage: npm start [-- --role all|api|worker]';
+const USAGE = 'Usage: npm start [-- [--role all|api|worker] [--https]]';
 /** One Ctrl-C arrives up to three times: from the terminal, from npm, and from the supervisor. */
 const SAME_SIGNAL_MS = 500;
 
 /** The command line: what to run, and how it ends. The only place that handles signals and exits. */
 async function main(): Promise<void> {
   outliveReaders();
-  const { role, supervised } = readArguments();
+  const { role, supervised, https } = readArguments();
   const config = loadConfig(process.env, process.cwd());
+  if (https && config.ownCertificate !== null) {
+    throw new StartError('--https makes a certificate, and USHER_TLS_CERT names one: use one of the two.');
+  }
   const logger = createLogger({ level: config.logLevel, role: role === 'all' ? 'supervisor' : role });
   try {
-    if (role === 'all') await runAll(config, logger);
-    else await runRole(role, { config, logger, supervised });
+    if (role === 'all') await runAll({ config, logger, https });
+    else await runRole(role, { config, logger, supervised, https });
   } catch (error) {
     throw explain(error, config);
   }
 }
 
 /** `--supervised` is for the supervisor alone; an IPC channel does not tell, as process managers make one too. */
-function readArguments(): { role: 'all' | Role; supervised: boolean } {
-  let values: { role: string; supervised: boolean };
+function readArguments(): { role: 'all' | Role; supervised: boolean; https: boolean } {
+  let values: { role: string; supervised: boolean; https: boolean };
   try {
-    const options = { role: { type: 'string', default: 'all' }, supervised: { type: 'boolean', default: false } } as const;
+    const off = { type: 'boolean', default: false } as const;
+    const options = { role: { type: 'string', default: 'all' }, supervised: off, https: off } as const;
     ({ values } = parseArgs({ options }));
   } catch (error) {
     throw new StartError(`${(error as Error).message}\n${USAGE}`);
   }
-  const { role, supervised } = values;
-  if (role === 'all' || role === 'api' || role === 'worker') return { role, supervised };
+  const { role } = values;
+  if (role === 'all' || role === 'api' || role === 'worker') return { ...values, role };
   throw new StartError(`There is no role "${role}".\n${USAGE}`);
 }
 
-async function runAll(config: Config, logger: Logger): Promise<void> {
+async function runAll({ config, logger, https }: { config: Config; logger: Logger; https: boolean }): Promise<void> {
   const { createSupervisor } = await import('./supervisor.ts');
   let failed = false;
   const supervisor = createSupervisor({
     config,
+    https,
     env: process.env,
     mainPath: fileURLToPath(import.meta.url),
     logger,
@@ -67,7 +74,10 @@ async function runAll(config: Config, logger: Logger): Promise<void> {
   }
 }
 
-async function runRole(name: Role, { config, logger, supervised }: { config: Config; logger: Logger; supervised: boolean }): Promise<void> {
+async function runRole(
+  name: Role,
+  { config, logger, supervised, https }: { config: Config; logger: Logger; supervised: boolean; https: boolean },
+): Promise<void> {
   let role: RunningRole | undefined;
   // Before it has started there is nothing to wait for.
   stopOnSignals(async () => await role?.stop(), { supervised });
@@ -80,14 +90,22 @@ async function runRole(name: Role, { config, logger, supervised }: { config: Con
   try {
     // Each process loads what it runs: the worker's native core is of no use to the others.
     const run = name === 'api' ? (await import('./roles/api.ts')).runApi : (await import('./roles/worker.ts')).runWorker;
+    const paths = dataPaths(config.dataDir).tls;
     role = await run({
       config,
       logger,
+      tls: await prepareTls({
+        https,
+        own: config.ownCertificate,
+        extraCaCerts: config.extraCaCerts,
+        paths,
+        hosts: [config.host, ...(config.publicUrl === null ? [] : [new URL(config.publicUrl).hostname])],
+      }),
       // Only where everything runs on one machine do Actions reach the services of that machine.
       loopbackOpen: supervised,
       onReady(facts) {
         if (supervised) tell({ type: 'ready', facts });
-        else logger.info(facts, `the role ${name} is ready`);
+        else logger.info({ ...facts, ...(https ? { NODE_EXTRA_CA_CERTS: paths.ca } : {}) }, `the role ${name} is ready`);
       },
       onFailed(error) {
         logger.fatal({ err: error }, `the role ${name} failed`);

@@ -15,6 +15,12 @@ export interface StatusMessage {
   degraded: Record<string, string>;
 }
 
+/** What the supervisor tells the role `worker`: the API's port, which is only known once it listens. */
+export interface ListeningMessage {
+  type: 'listening';
+  port: number;
+}
+
 const FIRST_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 30_000;
 /** A role that has run this long starts again with the first pause. */
@@ -25,18 +31,20 @@ const KILL_AFTER_MS = 15_000;
 /** A role as a child process that is started again, with a growing pause, when it dies. */
 export interface RoleProcess {
   start(): void;
-  send(message: StatusMessage): void;
+  send(message: StatusMessage | ListeningMessage): void;
   /** Asks it to end, kills it when it does not, and resolves when it is gone. */
   stop(): Promise<void>;
 }
 
 /**
+ * @param options.args further arguments of its command line.
  * @param options.onDown it has died and is started again.
  * @param options.onFatal it could not start the first time, and starting it again would not help.
  */
 export function createRoleProcess(options: {
   role: Role;
   mainPath: string;
+  args: string[];
   env: NodeJS.ProcessEnv;
   logger: Logger;
   onReady(facts: Record<string, string>): void;
@@ -53,7 +61,7 @@ export function createRoleProcess(options: {
 
   function start(): void {
     const startedAt = performance.now();
-    const started = fork(options.mainPath, ['--role', role, '--supervised'], { env: options.env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const started = fork(options.mainPath, ['--role', role, '--supervised', ...options.args], { env: options.env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     child = started;
     let why: string | undefined;
     started.on('message', (message: RoleMessage) => {

@@ -18,6 +18,8 @@ export interface RunningUsher {
   webUi: string | null;
   clientId: string;
   clientSecretFile: string;
+  /** The certificate of the authority to trust, with `--https`. */
+  caFile?: string;
 }
 
 /** The main job on one machine: the roles `api` and `worker` as processes of their own, beside a development server. */
@@ -29,11 +31,13 @@ export interface Supervisor {
 }
 
 /**
+ * @param options.https the API serves HTTPS with a certificate under an authority of its own.
  * @param options.say where people read: one call a line.
  * @param options.onFatal a role cannot start, and starting it again would not help.
  */
 export function createSupervisor(options: {
   config: Config;
+  https: boolean;
   env: NodeJS.ProcessEnv;
   mainPath: string;
   logger: Logger;
@@ -45,6 +49,7 @@ export function createSupervisor(options: {
   const degraded: Record<string, string> = { worker: 'starting' };
   const ending = new AbortController();
   const roles: Partial<Record<Role, ReturnType<typeof createRoleProcess>>> = {};
+  let apiPort: number | undefined;
   let lock: Lock | undefined;
   /** Null with a Temporal server elsewhere. */
   let ports: ClaimedPorts | null = null;
@@ -55,6 +60,11 @@ export function createSupervisor(options: {
     if (state === null) delete degraded[name];
     else degraded[name] = state;
     roles.api?.send({ type: 'status', degraded });
+  }
+
+  /** Whichever of the two roles is there first: the worker's Actions may connect to the API. */
+  function tellPort(): void {
+    if (apiPort !== undefined) roles.worker?.send({ type: 'listening', port: apiPort });
   }
 
   async function runTemporal(ports: DevServerPorts): Promise<void> {
@@ -79,11 +89,16 @@ export function createSupervisor(options: {
       const process = createRoleProcess({
         role,
         mainPath: options.mainPath,
+        args: options.https ? ['--https'] : [],
         env,
         logger,
         onReady: (facts) => {
-          if (role === 'worker') setStatus('worker', null);
-          else process.send({ type: 'status', degraded });
+          if (role === 'worker') {
+            setStatus('worker', null);
+            tellPort();
+          } else {
+            process.send({ type: 'status', degraded });
+          }
           resolve(facts);
         },
         onDown: (reason, pauseMs) => {
@@ -121,6 +136,8 @@ export function createSupervisor(options: {
       if (config.port === null && port !== String(DEFAULT_PORT)) {
         say(`Port ${DEFAULT_PORT} is in use; taking ${port}. Set USHER_PORT to choose another one.`);
       }
+      apiPort = Number(port);
+      tellPort();
       // When it is started again, it serves where it did before.
       env['USHER_PORT'] = port;
       const running: RunningUsher = {
@@ -129,9 +146,10 @@ export function createSupervisor(options: {
         webUi: ports === null ? null : `http://127.0.0.1:${ports.ui}`,
         clientId: facts['clientId']!,
         clientSecretFile: paths.clientSecret,
+        ...(options.https ? { caFile: paths.tls.ca } : {}),
       };
       await writeFile(paths.running, JSON.stringify(running, null, 2));
-      sayHello(say, { running, isolation: facts['isolation']!, secretGiven: config.clientSecret !== null, temporalAddress: config.temporal.address });
+      sayHello(say, { running, isolation: facts['isolation']!, secretGiven: config.clientSecret !== null, temporalAddress: config.temporal.address, publicUrl: config.publicUrl });
     },
 
     async stop() {
@@ -156,17 +174,19 @@ function roleEnv(env: NodeJS.ProcessEnv, ports: DevServerPorts | null, namespace
 
 function sayHello(
   say: (line: string) => void,
-  { running, isolation, secretGiven, temporalAddress }: { running: RunningUsher; isolation: string; secretGiven: boolean; temporalAddress: string | null },
+  { running, isolation, secretGiven, temporalAddress, publicUrl }: { running: RunningUsher; isolation: string; secretGiven: boolean; temporalAddress: string | null; publicUrl: string | null },
 ): void {
   const secret = secretGiven ? 'in USHER_CLIENT_SECRET' : existsSync(running.clientSecretFile) ? `in ${running.clientSecretFile}` : 'the one given to an earlier start';
   say('');
   say('Usher serves sign-ups.');
   say(`  API        ${running.api}`);
+  if (publicUrl !== null) say(`  Public     ${publicUrl}`);
+  if (running.caFile !== undefined) say(`  Trust      NODE_EXTRA_CA_CERTS=${running.caFile}`);
   say(`  Web UI     ${running.webUi ?? `that of the Temporal server at ${temporalAddress}`}`);
   say(`  Client     ${running.clientId} (the secret is ${secret})`);
   for (const [index, wall] of isolation.split('\n').entries()) say(`  ${index === 0 ? 'Isolation' : '         '}  ${wall}`);
   say('  Sign up    ' + [
-    `curl ${running.api}/dbconnections/signup -H 'content-type: application/json'`,
+    `curl ${running.caFile === undefined ? '' : `--cacert ${running.caFile} `}${running.api}/dbconnections/signup -H 'content-type: application/json'`,
     `-d '{"connection":"Username-Password-Authentication","email":"ada@example.com","password":"Correct-Horse-7"}'`,
   ].join(' '));
   say('');

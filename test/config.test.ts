@@ -19,6 +19,7 @@ test('with an empty environment everything has its default', () => {
   expect(loadConfig({ HOME: '/home/me' }, '/srv/ada')).toEqual({
     port: null,
     host: '127.0.0.1',
+    publicUrl: null,
     dataDir: '/srv/ada/.usher',
     clientId: null,
     clientSecret: null,
@@ -27,7 +28,9 @@ test('with an empty environment everything has its default', () => {
     ja3Header: null,
     ja4Header: null,
     egressAllow: [],
-    rateLimits: true,
+    ownCertificate: null,
+    extraCaCerts: null,
+    rateLimits: { signUp: 60, token: 120, passwordless: 30, management: 1200 },
     logLevel: 'info',
     temporal: { address: null, namespace: 'default', security: {} },
     cacheDir: '/home/me/.cache/usher',
@@ -44,6 +47,10 @@ test('each variable is read', () => {
   const env = {
     USHER_PORT: '0',
     USHER_HOST: '::1',
+    USHER_PUBLIC_URL: 'https://Usher.example.com:443/',
+    USHER_TLS_CERT: 'tls/cert.pem',
+    USHER_TLS_KEY: '/etc/usher/key.pem',
+    USHER_EXTRA_CA_CERTS: 'ca.pem',
     USHER_DATA_DIR: '/var/lib/usher',
     USHER_CLIENT_ID: 'my-client',
     USHER_CLIENT_SECRET: 's'.repeat(32),
@@ -52,7 +59,7 @@ test('each variable is read', () => {
     USHER_JA3_HEADER: 'X-JA3',
     USHER_JA4_HEADER: 'X-JA4',
     USHER_EGRESS_ALLOW: '192.168.7.0/24',
-    USHER_RATE_LIMITS: 'off',
+    USHER_RATE_LIMITS: 'management=5, token=off',
     USHER_LOG_LEVEL: 'debug',
     TEMPORAL_ADDRESS: 'temporal.example:7233',
     TEMPORAL_NAMESPACE: 'users',
@@ -62,6 +69,7 @@ test('each variable is read', () => {
   expect(loadConfig(env, '/srv/ada')).toEqual({
     port: 0,
     host: '::1',
+    publicUrl: 'https://usher.example.com',
     dataDir: '/var/lib/usher',
     clientId: 'my-client',
     clientSecret: 's'.repeat(32),
@@ -70,7 +78,9 @@ test('each variable is read', () => {
     ja3Header: 'x-ja3',
     ja4Header: 'x-ja4',
     egressAllow: ['192.168.7.0/24'],
-    rateLimits: false,
+    ownCertificate: { cert: '/srv/ada/tls/cert.pem', key: '/etc/usher/key.pem' },
+    extraCaCerts: '/srv/ada/ca.pem',
+    rateLimits: { signUp: 60, token: null, passwordless: 30, management: 5 },
     logLevel: 'debug',
     temporal: { address: 'temporal.example:7233', namespace: 'users', security: {} },
     cacheDir: '/cache/usher',
@@ -97,6 +107,10 @@ test.each([
   ['USHER_PORT', '65536'],
   ['USHER_PORT', '-1'],
   ['USHER_PORT', '3000 '],
+  ['USHER_PUBLIC_URL', 'usher.example.com'],
+  ['USHER_PUBLIC_URL', 'https://usher.example.com/auth'],
+  ['USHER_PUBLIC_URL', 'https://me@usher.example.com'],
+  ['USHER_PUBLIC_URL', 'ftp://usher.example.com'],
   ['USHER_CLIENT_ID', 'a b'],
   ['USHER_MASTER_KEY', KEY.subarray(1).toString('base64')],
   ['USHER_MASTER_KEY', `${KEY.toString('base64')}!`],
@@ -105,6 +119,8 @@ test.each([
   ['USHER_JA4_HEADER', 'x ja4'],
   ['USHER_EGRESS_ALLOW', '10.0.0.0/8,'],
   ['USHER_RATE_LIMITS', 'false'],
+  ['USHER_RATE_LIMITS', 'signUp=0'],
+  ['USHER_RATE_LIMITS', 'login=5'],
   ['USHER_LOG_LEVEL', 'verbose'],
 ])('%s=%s is refused by name, with what it must be', (name, value) => {
   const problems = problemsOf({ USHER_TRUST_PROXY: '10.0.0.0/8', [name]: value });
@@ -114,6 +130,8 @@ test.each([
 test('what only makes sense together is told', () => {
   expect(problemsOf({ USHER_CLIENT_SECRET: 's'.repeat(32) })).toEqual([expect.stringContaining('USHER_CLIENT_SECRET is set without USHER_CLIENT_ID')]);
   expect(problemsOf({ USHER_JA4_HEADER: 'x-ja4' })).toEqual([expect.stringContaining('set USHER_TRUST_PROXY')]);
+  expect(problemsOf({ USHER_TLS_CERT: 'cert.pem' })).toEqual(['USHER_TLS_CERT is set without USHER_TLS_KEY: set both or neither']);
+  expect(problemsOf({ USHER_TLS_KEY: 'key.pem' })).toEqual(['USHER_TLS_KEY is set without USHER_TLS_CERT: set both or neither']);
   expect(problemsOf({ TEMPORAL_PROFILE: 'mine' })).toEqual([expect.stringContaining('TEMPORAL_CONFIG_FILE')]);
 });
 

@@ -102,7 +102,7 @@ async function removeLeftovers(root: string): Promise<void> {
 }
 
 /** Lets a sandbox of another user read a tree, whatever the operator's umask. */
-async function openToAll(folder: string): Promise<void> {
+export async function openToAll(folder: string): Promise<void> {
   await chmod(folder, 0o755);
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     await chmod(join(entry.parentPath, entry.name), entry.isDirectory() ? 0o755 : 0o644);

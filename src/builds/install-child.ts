@@ -15,8 +15,8 @@ process.once('message', (order: InstallOrder) => {
   void install(order).catch(asFailure).then((answer) => process.send?.(answer, () => process.disconnect?.()));
 });
 
-/** Installs into the (empty) folder of the order and packs `node_modules` into an archive beside it. */
-async function install({ dir, dependencies, lockfile }: InstallOrder): Promise<InstallAnswer> {
+/** Installs into the (empty) folder of the order and packs `node_modules` into an archive beside it; or only looks up. */
+async function install({ dir, dependencies, lockfile, lookUpOnly = false }: InstallOrder): Promise<InstallAnswer> {
   // A lockfile has exact versions where the order may say `latest`.
   const wanted = lockfile === null ? Object.fromEntries(dependencies.map(({ name, version }) => [name, version])) : JSON.parse(lockfile).packages[''].dependencies;
   refuseAliases(dependencies);
@@ -25,7 +25,8 @@ async function install({ dir, dependencies, lockfile }: InstallOrder): Promise<I
 
   const walls = { ignoreScripts: true, allowGit: 'none', allowRemote: 'none', allowFile: 'none', allowDirectory: 'none' };
   const options = { ...(await readNpmSettings(dir)), path: dir, binLinks: false, audit: false, fund: false, ...walls };
-  const tree = await new Arborist(options).reify({ save: true, omit: ['dev'] });
+  const arborist = new Arborist(options);
+  const tree = lookUpOnly ? await arborist.buildIdealTree() : await arborist.reify({ save: true, omit: ['dev'] });
 
   const resolved = dependencies.map(({ name }) => {
     const version = tree.edgesOut.get(name)?.to?.version;
@@ -33,6 +34,8 @@ async function install({ dir, dependencies, lockfile }: InstallOrder): Promise<I
     return { name, version };
   });
   const packages = [...tree.inventory.values()].filter((node) => !node.isRoot);
+  const withInstallScripts = packages.filter((node) => node.hasInstallScript).map((node) => `${node.name}@${node.version}`);
+  if (lookUpOnly) return { outcome: 'looked-up', resolved, withInstallScripts };
   for (const node of packages) {
     if (!node.optional) await refuseUncompiled(node.name, node.path);
   }
@@ -44,7 +47,7 @@ async function install({ dir, dependencies, lockfile }: InstallOrder): Promise<I
     resolved,
     lockfile: await readLockfile(dir, resolved),
     archivePath,
-    withInstallScripts: packages.filter((node) => node.hasInstallScript).map((node) => `${node.name}@${node.version}`),
+    withInstallScripts,
   };
 }
 

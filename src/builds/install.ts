@@ -20,22 +20,35 @@ export interface InstallOrder {
   dependencies: Dependency[];
   /** Of an earlier install of the same dependencies, to get the same packages again. */
   lockfile: string | null;
+  /** Only asks the registry what would be installed. */
+  lookUpOnly?: boolean;
+}
+
+/** What the registry says about dependencies. */
+export interface LookedUp {
+  /** The dependencies in their order, each with the exact version that it was resolved to. */
+  resolved: Dependency[];
+  /** Packages whose install scripts are not run. */
+  withInstallScripts: string[];
 }
 
 /** A finished install: the tree lies packed at `archivePath`, inside the order's folder. */
-export interface Installed {
-  /** The dependencies in their order, each with the exact version that it was resolved to. */
-  resolved: Dependency[];
+export interface Installed extends LookedUp {
   lockfile: string;
   archivePath: string;
-  /** Packages whose install scripts were not run. */
-  withInstallScripts: string[];
 }
 
 /** What the install process answers. */
 export type InstallAnswer =
   | ({ outcome: 'installed' } & Installed)
+  | ({ outcome: 'looked-up' } & LookedUp)
   | { outcome: 'failed'; id: BuildFailureId; message: string };
+
+interface InstallOptions {
+  signal: AbortSignal;
+  /** @default 3 min */
+  timeoutMs?: number;
+}
 
 /**
  * Installs dependencies from the npm registry in a process of its own, which is killed when it takes too long, when
@@ -43,10 +56,26 @@ export type InstallAnswer =
  *
  * @throws {BuildFailure} with the reason.
  */
-export async function installDependencies(
-  order: InstallOrder,
-  { signal, timeoutMs = INSTALL_TIMEOUT_MS }: { signal: AbortSignal; timeoutMs?: number },
-): Promise<Installed> {
+export async function installDependencies(order: InstallOrder, options: InstallOptions): Promise<Installed> {
+  const answer = await carryOut(order, options);
+  if (answer.outcome !== 'installed') throw new TypeError('the dependencies were only looked up');
+  return answer;
+}
+
+/**
+ * Asks the registry which packages these dependencies would bring, without fetching any.
+ *
+ * @param dir an empty folder.
+ * @throws {BuildFailure} with the reason why they cannot be installed; one that shows only when they are, e.g. native
+ *   code, is not found.
+ */
+export async function lookUpDependencies({ dir, dependencies }: { dir: string; dependencies: Dependency[] }, options: InstallOptions): Promise<LookedUp> {
+  const answer = await carryOut({ dir, dependencies, lockfile: null, lookUpOnly: true }, options);
+  if (answer.outcome !== 'looked-up') throw new TypeError('the dependencies were installed');
+  return answer;
+}
+
+async function carryOut(order: InstallOrder, { signal, timeoutMs = INSTALL_TIMEOUT_MS }: InstallOptions): Promise<Exclude<InstallAnswer, { outcome: 'failed' }>> {
   signal.throwIfAborted();
   // Its own group, so that the npm that it asks for its settings goes with it.
   const child = fork(CHILD, [], { detached: true, execArgv: [], serialization: 'json', stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
@@ -67,8 +96,8 @@ export async function installDependencies(
     child.send(order);
     await once(child, 'exit');
     signal.throwIfAborted();
-    if (answer?.outcome === 'installed') return answer;
     if (answer?.outcome === 'failed') throw new BuildFailure(answer.id, answer.message);
+    if (answer !== undefined) return answer;
     if (timedOut) throw new BuildFailure('install_timed_out', `Installing the dependencies took longer than ${timeoutMs / 1000} s. Change the Action to build it again, or use fewer dependencies.`);
     throw new BuildFailure('install_failed', `The install process ended without an answer (${child.signalCode ?? child.exitCode}): ${errorOutput}`);
   } finally {

@@ -19,6 +19,8 @@ export interface AppDeps {
   /** CIDRs of the proxies whose `X-Forwarded-*` and fingerprint headers are believed. */
   trustedProxies: string[];
   rateLimits: Parameters<typeof limitRates>[0];
+  /** Where clients reach Usher, when it was told. @default null */
+  publicUrl?: string | null;
   /** See `mountRoutes`. @default false */
   checkAnswers?: boolean;
 }
@@ -27,12 +29,13 @@ export interface AppDeps {
 const OPERATIONS = 'operations';
 
 /** Puts the HTTP API together. Does not listen. */
-export function createApp({ logger, auth, routes, trustedProxies, rateLimits, checkAnswers = false }: AppDeps): Express {
+export function createApp({ logger, auth, routes, trustedProxies, rateLimits, publicUrl = null, checkAnswers = false }: AppDeps): Express {
   const all = [...routes, ...documentRoutes(routes)];
   const mount = (chosen: Route[]) => mountRoutes(chosen, { auth, checkAnswers });
   const app = express();
   app.set('trust proxy', trustedProxies.length === 0 ? false : trustedProxies);
-  app.use(helmet());
+  // A browser keeps HSTS for every port of a host: right for a public name, and a trap on `localhost`.
+  app.use(helmet({ strictTransportSecurity: publicUrl?.startsWith('https:') === true }));
   app.use(logRequests(logger));
   app.use(mount(all.filter(({ endpoint }) => endpoint.tag === OPERATIONS)));
 

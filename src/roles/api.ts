@@ -7,6 +7,7 @@ import { createSweep } from '../registration/sweep.ts';
 import type { StatusMessage } from '../role-process.ts';
 import { createClientStore } from '../store/clients.ts';
 import { createConnectionStore } from '../store/connections.ts';
+import { createCounterStore } from '../store/counters.ts';
 import { createLedger } from '../store/ledger.ts';
 import { createOutbox } from '../store/outbox.ts';
 import { ensureFirstClient } from './first-client.ts';
@@ -18,6 +19,8 @@ import { createTemporalLink } from './temporal-link.ts';
 
 /** Sign-ups at work in pre-user-registration Actions at once. */
 const PRE_REGISTRATION_SLOTS = 8;
+/** Drafts under test at once. */
+const TEST_SLOTS = 2;
 /** Requests under way get this long after a stop. */
 const REQUEST_GRACE_MS = 10_000;
 
@@ -39,6 +42,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
 
   const builder = createBuilder({ database, dataDir: config.dataDir, logger, alone: true });
   const sandbox = await startSandboxes({ slots: PRE_REGISTRATION_SLOTS, givesWay: false }, options);
+  const testSandbox = await startSandboxes({ slots: TEST_SLOTS, givesWay: true, maxUses: 1 }, options);
   let fromSupervisor: Record<string, string> = {};
   const { auth, routes } = createServices({
     database,
@@ -46,6 +50,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
     dataDir: config.dataDir,
     logger,
     sandbox,
+    testSandbox,
     wakeBuilder: () => builder.wake(),
     wakeDispatcher: () => dispatcher.wake(),
     readiness: createReadiness({
@@ -55,10 +60,21 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
     }),
     fingerprintHeaders: { ja3: config.ja3Header, ja4: config.ja4Header },
   });
-  const app = createApp({ logger, auth, routes, trustedProxies: config.trustedProxies, rateLimits: config.rateLimits });
+  const app = createApp({
+    logger,
+    auth,
+    routes,
+    trustedProxies: config.trustedProxies,
+    publicUrl: config.publicUrl,
+    rateLimits: {
+      limits: config.rateLimits,
+      // One process serves on the embedded store, and a write of it for each request would be dear.
+      counters: database.dialect === 'sqlite' ? null : createCounterStore({ database }),
+    },
+  });
 
   const { server, address, port } = await listen(app, { port: config.port, host: config.host, readPair: options.tls.readPair, logger });
-  sandbox.setOwnAddresses(ownAddresses(config, port));
+  for (const pool of [sandbox, testSandbox]) pool.setOwnAddresses(ownAddresses(config, port));
   dispatcher.start();
   sweep.start();
   await builder.start();
@@ -80,7 +96,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
       const cut = setTimeout(() => server.closeAllConnections(), REQUEST_GRACE_MS);
       await closed;
       clearTimeout(cut);
-      await Promise.all([dispatcher.stop(), sweep.stop(), builder.stop(), sandbox.close({ graceMs: 0 })]);
+      await Promise.all([dispatcher.stop(), sweep.stop(), builder.stop(), sandbox.close({ graceMs: 0 }), testSandbox.close({ graceMs: 0 })]);
       await temporal.close();
       await close();
       lock.release();

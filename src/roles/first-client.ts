@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type DataPaths, makeSecretFile, readIfThere } from '../data-dir.ts';
+import { type DataPaths, makeFile, readIfThere } from '../data-dir.ts';
 import { asStartError, StartError } from '../start-error.ts';
 import type { ClientStore } from '../store/clients.ts';
 
@@ -29,7 +29,7 @@ async function readKeptSecret(path: string, isWanted: () => Promise<boolean>): P
   let kept: string | null;
   try {
     kept = await readIfThere(path);
-    if (kept === null && (await isWanted())) kept = await makeSecretFile(path, randomBytes(48).toString('base64url'));
+    if (kept === null && (await isWanted())) kept = await makeFile(path, randomBytes(48).toString('base64url'), 0o600);
   } catch (error) {
     throw asStartError(error, `The client secret ${path}`);
   }

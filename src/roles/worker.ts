@@ -6,11 +6,12 @@ import { createActionActivities, createLedgerActivities } from '../../activities
 import { createLeaseKeeper } from '../../activities/lease-keeper.ts';
 import { createVersionCache } from '../builds/version-cache.ts';
 import { openInstallation, takeLock } from '../installation.ts';
+import type { ListeningMessage } from '../role-process.ts';
 import { createLedger } from '../store/ledger.ts';
 import { connectWorker } from '../temporal/native-connection.ts';
 import { installTelemetry } from '../temporal/telemetry.ts';
 import { createWorkers, type Workers } from '../temporal/worker.ts';
-import { type RoleOptions, type RunningRole, startSandboxes, temporalEndpoint } from './role.ts';
+import { ownAddresses, type RoleOptions, type RunningRole, startSandboxes, temporalEndpoint } from './role.ts';
 
 /** Attempts at once: Actions wait for receivers most of the time, so more than there are cores. */
 const SLOTS = 8;
@@ -75,7 +76,9 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
   serving.catch(onFailed);
 
   return {
-    onMessage: () => undefined,
+    onMessage(message) {
+      sandbox.setOwnAddresses(ownAddresses(config, (message as ListeningMessage).port));
+    },
     async stop() {
       stopping.abort();
       workers?.shutdown();

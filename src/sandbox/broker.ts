@@ -1,7 +1,8 @@
 import { lookup } from 'node:dns/promises';
 import net from 'node:net';
+import { networkInterfaces } from 'node:os';
 import pLimit from 'p-limit';
-import type { EgressPolicy } from './egress-policy.ts';
+import { type EgressPolicy, isSameAddress, type OwnAddress } from './egress-policy.ts';
 import type { BrokerError, ResolvedAddress } from './runner/messages.ts';
 
 /** Questions of one process that may be open at once; those beyond `MAX_CONNECTING` wait their turn. */
@@ -49,18 +50,24 @@ export class EgressError extends Error {
 /**
  * Resolves a name once, checks each of its addresses and connects to one of those that it checked: neither a redirect
  * nor an answer that changes between two lookups gets round it.
+ *
+ * @param ownAddresses where Usher itself is reached: open at these ports, whatever the policy says of the addresses.
  */
-export function createBroker(policy: EgressPolicy): Broker {
+export function createBroker(policy: EgressPolicy, ownAddresses: () => OwnAddress[]): Broker {
   const lookups = pLimit(MAX_LOOKUPS);
 
-  async function permitted(host: string, family: 0 | 4 | 6, syscall: string, named?: string[]): Promise<ResolvedAddress[]> {
+  /** @param port null: the addresses of a name are asked for, and nothing is connected. */
+  async function permitted(
+    { host, port, family, addresses: named }: Omit<ConnectRequest, 'port'> & { port: number | null },
+    syscall: string,
+  ): Promise<ResolvedAddress[]> {
     // An address as host goes to that very address, whatever else the process names.
     const found = net.isIP(host) === 0 ? (named ?? (await lookUp(host, family))) : [host];
     const allowed: ResolvedAddress[] = [];
     let refusal: string | undefined;
     for (const address of found) {
       const reason = policy.refusalOf(address);
-      if (reason === undefined) allowed.push({ address, family: net.isIP(address) as 4 | 6 });
+      if (reason === undefined || (await isOwn(address, port))) allowed.push({ address, family: net.isIP(address) as 4 | 6 });
       else refusal ??= `${address}, ${reason}`;
     }
     if (allowed.length > 0) return allowed;
@@ -73,6 +80,25 @@ export function createBroker(policy: EgressPolicy): Broker {
         : `Connecting to ${host} (${refusal}) is refused: Actions reach public addresses only. ` +
           'An operator can open a range with USHER_EGRESS_ALLOW, in CIDR notation.',
     });
+  }
+
+  /** By our own lookup of our own name: what a process says of that name counts for nothing. */
+  async function isOwn(address: string, port: number | null): Promise<boolean> {
+    for (const own of ownAddresses()) {
+      if (port !== null && port !== own.port) continue;
+      if ((await addressesOf(own.host)).some((each) => isSameAddress(each, address))) return true;
+    }
+    return false;
+  }
+
+  async function addressesOf(host: string): Promise<string[]> {
+    if (host === '0.0.0.0' || host === '::') {
+      const local = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+      return [host, ...local.filter(({ family }) => host === '::' || family === 'IPv4').map(({ address }) => address)];
+    }
+    if (net.isIP(host) !== 0) return [host];
+    // A name of ours that cannot be resolved here opens nothing; the refusal then says why.
+    return await lookUp(host, 0).catch(() => []);
   }
 
   async function lookUp(host: string, family: 0 | 4 | 6): Promise<string[]> {
@@ -111,13 +137,13 @@ export function createBroker(policy: EgressPolicy): Broker {
       return {
         connect: (request, to) =>
           tracked(request, async () => {
-            const addresses = await turn(() => permitted(to.host, to.family, 'connect', to.addresses));
+            const addresses = await turn(() => permitted(to, 'connect'));
             return await connecting(() => {
               if (!pending.has(request)) throw abandoned();
               return connectTo(addresses, to, (socket) => pending.set(request, socket));
             });
           }),
-        resolve: (request, host, family) => tracked(request, () => turn(() => permitted(host, family, 'getaddrinfo'))),
+        resolve: (request, host, family) => tracked(request, () => turn(() => permitted({ host, port: null, family }, 'getaddrinfo'))),
         abandon,
         close: () => [...pending.keys()].forEach(abandon),
       };

@@ -7,6 +7,12 @@ export interface EgressOptions {
   loopbackOpen: boolean;
 }
 
+/** An address of Usher itself: a name, an address, or `0.0.0.0` and `::` for all of this machine. */
+export interface OwnAddress {
+  host: string;
+  port: number;
+}
+
 export interface EgressPolicy {
   /** Why an Action may not connect to the address, e.g. `link-local`; undefined when it may. */
   refusalOf(address: string): string | undefined;
@@ -45,6 +51,11 @@ export function createEgressPolicy({ allow, loopbackOpen }: EgressOptions): Egre
       return undefined;
     },
   };
+}
+
+/** Whether two addresses are one; an IPv4 address written as IPv6 is what it is. */
+export function isSameAddress(one: string, other: string): boolean {
+  return ipaddr.isValid(one) && ipaddr.isValid(other) && ipaddr.process(one).toNormalizedString() === ipaddr.process(other).toNormalizedString();
 }
 
 function parseRange(text: string): [ipaddr.IPv4 | ipaddr.IPv6, number] {

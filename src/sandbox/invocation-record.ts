@@ -1,5 +1,6 @@
 import type { ActionError, Invocation, InvocationReport, LogLine, OutgoingCall } from '../domain/invocation.ts';
 import { LIMITS } from '../domain/limits.ts';
+import { createMask } from '../domain/mask-secrets.ts';
 import type { FromSandbox } from './runner/messages.ts';
 
 /** Of an attempt with more calls than this the latest are kept. */
@@ -32,7 +33,7 @@ export function createInvocationRecord(invocation: Invocation, onLateOutput: ((l
   const start = performance.now();
   const logs: LogLine[] = [];
   const calls = new Map<number, OutgoingCall>();
-  const secrets = secretsOf(invocation.event);
+  const mask = createMask((invocation.event['secrets'] ?? {}) as Record<string, unknown>, MIN_SECRET_CHARS);
   let logBytes = 0;
   let logsTruncated = false;
   let hasStarted = false;
@@ -112,8 +113,8 @@ export function createInvocationRecord(invocation: Invocation, onLateOutput: ((l
     }),
     redact: (error) => ({
       ...error,
-      message: redacted(error.message, secrets),
-      ...(error.stack === undefined ? {} : { stack: redacted(error.stack, secrets) }),
+      message: mask(error.message),
+      ...(error.stack === undefined ? {} : { stack: mask(error.stack) }),
     }),
   };
 }
@@ -125,13 +126,4 @@ function isOpen(call: OutgoingCall): boolean {
 /** As it is now: an unanswered call has lasted until now. */
 function snapshot(call: OutgoingCall): OutgoingCall {
   return isOpen(call) ? { ...call, error: 'no answer', durationMs: Math.max(0, Date.now() - call.startedAt) } : { ...call };
-}
-
-function secretsOf(event: Record<string, unknown>): string[] {
-  const values: unknown[] = Object.values(event['secrets'] ?? {});
-  return values.filter((value): value is string => typeof value === 'string' && value.length >= MIN_SECRET_CHARS);
-}
-
-function redacted(text: string, secrets: string[]): string {
-  return secrets.reduce((rest, secret) => rest.replaceAll(secret, '[secret]'), text);
 }

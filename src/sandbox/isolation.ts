@@ -55,7 +55,7 @@ export function describeIsolation(
   return [
     'processes: each Action version in processes of its own, one call at a time',
     "permissions: Node's permission model (no files but the runner and the Action's dependencies, no child processes, workers, addons, inspector, SQLite or FFI)",
-    `network: none; connections are made by the broker, which refuses private ranges (open: ${opened.join(', ') || 'none'})`,
+    `network: none; connections are made by the broker, which refuses private ranges except Usher's own address (open: ${opened.join(', ') || 'none'})`,
     'environment: empty',
     isolation.otherUser
       ? `user: uid ${SANDBOX_UID}, without capabilities`

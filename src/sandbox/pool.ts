@@ -4,15 +4,15 @@ import type { Invocation, InvocationResult, LogLine, RunnableVersion } from '../
 import { giveWay } from '../give-way.ts';
 import type { Logger } from '../logger.ts';
 import { createBroker } from './broker.ts';
-import { createEgressPolicy, type EgressOptions } from './egress-policy.ts';
+import { createEgressPolicy, type EgressOptions, type OwnAddress } from './egress-policy.ts';
 import { describeIsolation, findIsolation, SANDBOX_UID } from './isolation.ts';
 import { placeRunnerFiles } from './runner-files.ts';
 import { SandboxProcess } from './sandbox-process.ts';
 import { type MemoryLimits, spawnCommand } from './spawn-command.ts';
 import { createTurns } from './turns.ts';
 
-/** Retire a process after so many calls: what an Action leaks in module scope must end some time. */
-const MAX_USES = 500;
+/** What an Action leaks in module scope must end some time. */
+const DEFAULT_MAX_USES = 500;
 const MAX_IDLE_MS = 5 * 60_000;
 /** Kept warm beside those at work; one costs about 10 to 20 MB of its own. */
 const MAX_WARM = 16;
@@ -28,6 +28,10 @@ export interface SandboxPoolOptions {
   /** Its processes leave a busy processor to sign-ups. @default false */
   givesWay?: boolean;
   egress: EgressOptions;
+  /** Where Usher itself is reached, which is always open. @default none */
+  ownAddresses?: OwnAddress[];
+  /** Authorities in PEM that Actions trust beside Node's own. @default none */
+  trustedCertificates?: string[];
   logger: Logger;
   /** @default heap 128 MiB, resident 384 MiB */
   memory?: MemoryLimits;
@@ -35,6 +39,8 @@ export interface SandboxPoolOptions {
   dependenciesRoot?: string;
   /** How long a call waits for a free slot, milliseconds. @default 10 s */
   maxWaitMs?: number;
+  /** Calls after which a process is retired. @default 500 */
+  maxUses?: number;
 }
 
 export interface RunOptions {
@@ -52,6 +58,8 @@ export interface SandboxPool {
   run(invocation: Invocation, options?: RunOptions): Promise<InvocationResult>;
   /** Takes no more calls, gives those under way `graceMs`, then kills; fulfilled when every process is dead. */
   close(options: { graceMs: number }): Promise<void>;
+  /** From now on Usher itself is reached here. */
+  setOwnAddresses(addresses: OwnAddress[]): void;
   /** Of the living processes. */
   pids(): number[];
   /** One line per wall, in force or missing. */
@@ -64,8 +72,9 @@ export interface SandboxPool {
  * @throws when no sandbox process can be started here, or a range of `egress.allow` is not one.
  */
 export async function createSandboxPool(options: SandboxPoolOptions): Promise<SandboxPool> {
-  const { slots, logger, egress, memory = DEFAULT_MEMORY, maxWaitMs = DEFAULT_MAX_WAIT_MS } = options;
-  const broker = createBroker(createEgressPolicy(egress));
+  const { slots, logger, egress, trustedCertificates = [], memory = DEFAULT_MEMORY, maxWaitMs = DEFAULT_MAX_WAIT_MS, maxUses = DEFAULT_MAX_USES } = options;
+  let ownAddresses = options.ownAddresses ?? [];
+  const broker = createBroker(createEgressPolicy(egress), () => ownAddresses);
   const runner = await placeRunnerFiles();
   const isolation = findIsolation();
   const processes = new Set<SandboxProcess>();
@@ -87,7 +96,7 @@ export async function createSandboxPool(options: SandboxPoolOptions): Promise<Sa
       if (dependenciesDir !== null && isolation.otherUser) await checkReadable(dependenciesDir);
       await runner.ensure();
       const command = spawnCommand(isolation, runner, memory, dependenciesDir);
-      const process = await SandboxProcess.start({ command, version, runnerDir: runner.dir, dependenciesDir, memory, broker: broker.open(), logger });
+      const process = await SandboxProcess.start({ command, version, runnerDir: runner.dir, dependenciesDir, trustedCertificates, memory, broker: broker.open(), logger });
       if (options.givesWay === true) giveWay(process.pid);
       processes.add(process);
       void forgetWhenGone(process);
@@ -126,7 +135,7 @@ export async function createSandboxPool(options: SandboxPoolOptions): Promise<Sa
     if (!process.isFree) await process.whenFree();
     if (!process.isFree) return;
     process.idleSince = Date.now();
-    if (isClosing || process.uses >= MAX_USES) return retire(process);
+    if (isClosing || process.uses >= maxUses) return retire(process);
     idle.add(process);
     const [oldest] = idle;
     if (idle.size > MAX_WARM && oldest !== undefined) retire(oldest);
@@ -201,6 +210,9 @@ export async function createSandboxPool(options: SandboxPoolOptions): Promise<Sa
       }
     },
     close,
+    setOwnAddresses(addresses) {
+      ownAddresses = addresses;
+    },
     pids: () => [...processes].map(({ pid }) => pid),
     describeIsolation: () => describeIsolation(isolation, memory, egress),
   };

@@ -45,6 +45,7 @@ export interface SandboxProcessOptions {
   version: RunnableVersion;
   runnerDir: string;
   dependenciesDir: string | null;
+  trustedCertificates: string[];
   memory: MemoryLimits;
   broker: ProcessBroker;
   logger: Logger;
@@ -179,10 +180,10 @@ export class SandboxProcess {
     } finally {
       clearTimeout(timer);
     }
-    const { version, dependenciesDir } = this.#options;
+    const { version, dependenciesDir, trustedCertificates } = this.#options;
     const { actionName, triggerId, code } = version;
     const { handler } = TRIGGERS[triggerId];
-    this.#send({ type: 'version', actionName, triggerId, handler, code, dependenciesDir, logBytes: LIMITS.logBytes, floodBytes: FLOOD_BYTES });
+    this.#send({ type: 'version', actionName, triggerId, handler, code, dependenciesDir, trustedCertificates, logBytes: LIMITS.logBytes, floodBytes: FLOOD_BYTES });
   }
 
   #send(message: ToSandbox, handle?: Socket): void {

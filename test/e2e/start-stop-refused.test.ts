@@ -174,7 +174,7 @@ test('a role or an option that is not there is answered with the usage', async (
   for (const args of [['--role', 'dashboard'], ['--roll', 'api']]) {
     const usher = start({}, { args });
     expect(await usher.ended()).toBe(1);
-    expect(usher.said()).toEqual([expect.stringContaining(args[1] === 'api' ? '--roll' : 'dashboard'), 'Usage: npm start [-- --role all|api|worker]']);
+    expect(usher.said()).toEqual([expect.stringContaining(args[1] === 'api' ? '--roll' : 'dashboard'), 'Usage: npm start [-- [--role all|api|worker] [--https]]']);
   }
 });
 

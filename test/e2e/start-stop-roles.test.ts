@@ -9,7 +9,7 @@ import { startTestDevServer, type TestDevServer } from '../helpers/dev-server.ts
 import { type RefusingProxy, startRefusingProxy } from '../helpers/refusing-proxy.ts';
 import { readRegistration } from './ledger-view.ts';
 import { until } from './until.ts';
-import { apiOf, ask, signUp, spawnUsher, type UsherProcess } from './usher-process.ts';
+import { apiOf, ask, signUp, spawnUsher, takePort, type UsherProcess } from './usher-process.ts';
 
 /** A namespace of somebody else's, in which Usher may add nothing. */
 const NAMESPACE = 'foreign';
@@ -53,9 +53,12 @@ function startRole(role: 'api' | 'worker' | 'all', dataDir: string, env: Record<
 
 test('the two roles, each on its own, run registrations over a Temporal server elsewhere, and end with 0', async () => {
   const dataDir = join(folder, 'two-roles');
-  const api = startRole('api', dataDir);
+  const taken = await takePort(0);
+  const port = { USHER_PORT: String(taken!.port) };
+  taken!.release();
+  const api = startRole('api', dataDir, port);
   await api.prints('the role api is ready');
-  const worker = startRole('worker', dataDir);
+  const worker = startRole('worker', dataDir, port);
   await worker.prints('the role worker is ready');
   // What waits for the lock of a predecessor in vain.
   const secondApi = startRole('api', dataDir);
@@ -68,7 +71,10 @@ test('the two roles, each on its own, run registrations over a Temporal server e
     name: 'Look around',
     triggerId: 'post-user-registration',
     code: `exports.onExecutePostUserRegistration = async () => {
-      await fetch('${address}/healthz').then(() => { throw new Error('it has reached the machine') }, () => undefined);
+      await fetch('http://${gatekeeper.address}/').then(() => { throw new Error('it has reached the machine') }, (error) => {
+        if (error.cause.code !== 'EUSHEREGRESS') throw error;
+      });
+      await fetch('${address}/healthz');
     };`,
   });
   await management.bind('post-user-registration', [action]);
@@ -77,7 +83,7 @@ test('the two roles, each on its own, run registrations over a Temporal server e
     const registration = readRegistration(dataDir, 'roles@example.com');
     return registration?.state === 'closed' ? registration : null;
   });
-  // Loopback is not open to Actions where the roles stand alone.
+  // Loopback is not open to Actions where the roles stand alone, but for Usher's own address.
   expect(steps).toMatchObject([{ action: 'Look around', state: 'succeeded', attempts: [{ number: 1 }] }]);
 
   const { status, body } = await ask(address, '/readyz');

@@ -63,7 +63,7 @@ describe('what a handler throws', () => {
   test('never carries the value of a secret', async () => {
     const event = { secrets: { TOKEN: 'tok-4711-secret' } };
     const { error } = ended(await runBody(pool, `throw new Error('bad token ' + event.secrets.TOKEN);`, { event }), 'failed');
-    expect(error.message).toBe('bad token [secret]');
+    expect(error.message).toBe('bad token [secret TOKEN]');
     expect(JSON.stringify(error)).not.toContain('tok-4711');
   });
 

@@ -15,10 +15,10 @@ const isolation = walls === 'bare' ? { setpriv: null, prlimit: null, otherUser: 
 const memory = { heapMiB: 128, residentMiB: 384 };
 const runner = await placeRunnerFiles();
 const logger = createLogger({ level: 'silent', role: 'test' });
-const broker = createBroker(createEgressPolicy({ allow: [], loopbackOpen: false })).open();
+const broker = createBroker(createEgressPolicy({ allow: [], loopbackOpen: false }), () => []).open();
 const code = `exports.onExecutePostUserRegistration = async () => { ${body} };`;
 const version = { id: 'orphan', actionName: 'Orphan', triggerId: 'post-user-registration' as const, code, dependenciesDir: null };
 const command = spawnCommand(isolation, runner, memory, null);
-const sandbox = await SandboxProcess.start({ command, version, runnerDir: runner.dir, dependenciesDir: null, memory, broker, logger });
+const sandbox = await SandboxProcess.start({ command, version, runnerDir: runner.dir, dependenciesDir: null, trustedCertificates: [], memory, broker, logger });
 void sandbox.run({ version, id: '1', event: {}, cache: {}, timeoutMs: 600_000, waitFor: 'handler' }, {});
 process.stdout.write(`${sandbox.pid}\n`);

@@ -22,6 +22,8 @@ export interface VersionMessage {
   handler: string;
   code: string;
   dependenciesDir: string | null;
+  /** Authorities in PEM to trust beside Node's own: there are no files or variables to find them by. */
+  trustedCertificates: string[];
   /** Console output kept of one attempt, bytes. */
   logBytes: number;
   /** An attempt that writes more than this has failed, bytes. */
