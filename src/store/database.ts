@@ -1,5 +1,6 @@
 import type { Kysely, RawBuilder, Transaction } from 'kysely';
 import type { Schema } from './schema.ts';
+import type { TextAndJson } from './text-and-json.ts';
 
 /**
  * The store: one schema and one set of queries on SQLite and PostgreSQL. What differs between the two is in
@@ -14,6 +15,8 @@ export interface Database {
    * share. Leases are measured by it.
    */
   readonly now: RawBuilder<number>;
+  /** Expressions that each dialect writes in its own way. */
+  readonly textAndJson: TextAndJson;
   /**
    * Runs `fn` in one transaction: committed when its promise resolves, rolled back when it rejects.
    *

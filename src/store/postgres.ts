@@ -2,6 +2,7 @@ import { Kysely, PostgresDialect, sql } from 'kysely';
 import { type Client, Pool, TypeOverrides } from 'pg';
 import type { Database } from './database.ts';
 import type { Schema } from './schema.ts';
+import { postgresTextAndJson } from './text-and-json.ts';
 
 const CONNECT_TIMEOUT_MS = 5000;
 /** A server that does not answer (half-open connection) is noticed after this; no query of ours takes that long. */
@@ -52,6 +53,7 @@ export function openPostgres(url: string): Database {
     // Not `now()`, which stands still within a transaction, also while it waits for a lock; and not `clock_timestamp()`,
     // which no index can be used with.
     now: sql<number>`cast(extract(epoch from statement_timestamp()) * 1000 as bigint)`,
+    textAndJson: postgresTextAndJson,
     transaction: (fn) => db.transaction().execute(fn),
     lockSchema: async (tx) => {
       await sql`select pg_advisory_xact_lock(${sql.lit(SCHEMA_LOCK)})`.execute(tx);

@@ -15,6 +15,7 @@ import {
 } from 'kysely';
 import type { Database } from './database.ts';
 import type { Schema } from './schema.ts';
+import { sqliteTextAndJson } from './text-and-json.ts';
 
 /** How long a write waits for the other process (api or worker) to finish its transactions. */
 const BUSY_TIMEOUT_MS = 5000;
@@ -54,6 +55,7 @@ export function openSqlite(path: string): Database {
     db,
     dialect: 'sqlite',
     now: sql<number>`cast(round(unixepoch('subsec') * 1000) as integer)`,
+    textAndJson: sqliteTextAndJson(file),
     transaction: (fn) => db.transaction().execute(fn),
     // A transaction excludes all others from its first statement on.
     lockSchema: () => Promise.resolve(),
