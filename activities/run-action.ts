@@ -17,7 +17,7 @@ const HOLD_MS = 5_000;
 
 export interface RunActionDeps {
   ledger: Pick<Ledger, 'claimStep' | 'settleAttempt' | 'appendLateOutput' | 'readCache'>;
-  versions: VersionCache;
+  versions: Pick<VersionCache, 'load'>;
   sandbox: Pick<SandboxPool, 'run'>;
   leases: LeaseKeeper;
   workerId: string;
@@ -100,7 +100,7 @@ async function attempt(deps: RunActionDeps, input: RunActionInput, stop: AbortSi
 }
 
 async function invoke(deps: RunActionDeps, step: ClaimedStep, signal: AbortSignal): Promise<InvocationResult> {
-  const { runnable, secrets } = await deps.versions.load(step.versionId);
+  const { runnable, secrets } = await deps.versions.load(step.versionId, step.bindingSecretsId);
   const { attempt } = step;
   return await deps.sandbox.run(
     {

@@ -63,6 +63,7 @@ export async function openBenchLedger(usher: Pick<OwnUsher, 'dataDir'>): Promise
     const email = `${userId}@example.com`;
     return {
       source: 'signup' as const,
+      userId: `auth0|${userId}`,
       user: {
         id: `auth0|${userId}`,
         connection_id: id,

@@ -1,4 +1,5 @@
-import { hash } from '@node-rs/argon2';
+import { hash, verify } from '@node-rs/argon2';
+import { verify as verifyBcrypt } from '@node-rs/bcrypt';
 import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 
@@ -8,6 +9,30 @@ const hashing = pLimit(availableParallelism());
 /** Hashes a password with argon2id, off the main thread. Parameters: OWASP's first choice (19 MiB, 2 passes). */
 export async function hashPassword(password: string): Promise<string> {
   return await hashing(() => hash(password, { memoryCost: 19_456, timeCost: 2, parallelism: 1 }));
+}
+
+/** Modular crypt texts of bcrypt, as Auth0 exports them. */
+const BCRYPT = /^\$2[aby]\$/;
+
+let nobodys: Promise<string> | undefined;
+
+/**
+ * Holds a password against a hash, argon2id or an imported bcrypt one, off the main thread. Without a hash it works as
+ * long as with one of argon2id, and the password is wrong.
+ */
+export async function isPasswordOf(passwordHash: string | null, password: string): Promise<boolean> {
+  if (passwordHash === null) {
+    nobodys ??= hashPassword('the password of nobody');
+    const comparedWith = await nobodys;
+    await hashing(() => verify(comparedWith, password));
+    return false;
+  }
+  return await hashing(() => (BCRYPT.test(passwordHash) ? verifyBcrypt(password, passwordHash) : verify(passwordHash, password)));
+}
+
+/** True for a hash that `hashPassword` would make otherwise today: an imported one. */
+export function isOutdated(passwordHash: string): boolean {
+  return BCRYPT.test(passwordHash);
 }
 
 /** Strength that a connection asks of its passwords, by Auth0's names. */
@@ -36,17 +61,17 @@ const CLASSES = [
 ] as const;
 
 /** Source: contract §5.1 (policies and the bodies of two of them). */
-const POLICIES: Record<PasswordPolicy, (password: string) => PasswordRule[]> = {
-  none: (password) => [{ message: 'Non-empty password required', code: 'nonEmpty', verified: password.length > 0 }],
-  low: (password) => [lengthAtLeast(password, 6)],
-  fair: (password) => [lengthAtLeast(password, 8), shouldContain(password)],
-  good: (password) => [lengthAtLeast(password, 8), containsThreeOfFour(password)],
-  excellent: (password) => [lengthAtLeast(password, 10), containsThreeOfFour(password), fewIdentical(password)],
+const POLICIES: Record<PasswordPolicy, (password: string, minLength: number | undefined) => PasswordRule[]> = {
+  none: (password, minLength) => [{ message: 'Non-empty password required', code: 'nonEmpty', verified: password.length > 0 }, ...(minLength === undefined ? [] : [lengthAtLeast(password, minLength)])],
+  low: (password, minLength = 6) => [lengthAtLeast(password, minLength)],
+  fair: (password, minLength = 8) => [lengthAtLeast(password, minLength), shouldContain(password)],
+  good: (password, minLength = 8) => [lengthAtLeast(password, minLength), containsThreeOfFour(password)],
+  excellent: (password, minLength = 10) => [lengthAtLeast(password, minLength), containsThreeOfFour(password), fewIdentical(password)],
 };
 
-/** Holds a password against a policy; null when it is strong enough. */
-export function findWeakness(policy: PasswordPolicy, password: string): WeakPassword | null {
-  const rules = POLICIES[policy](password);
+/** Holds a password against a policy; null when it is strong enough. @param minLength in the place of the policy's own. */
+export function findWeakness(policy: PasswordPolicy, password: string, minLength?: number): WeakPassword | null {
+  const rules = POLICIES[policy](password, minLength);
   if (rules.every((rule) => rule.verified)) return null;
   return { rules, policy: rules.map((rule) => asText(rule)).join('\n') };
 }

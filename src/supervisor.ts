@@ -149,7 +149,7 @@ export function createSupervisor(options: {
         ...(options.https ? { caFile: paths.tls.ca } : {}),
       };
       await writeFile(paths.running, JSON.stringify(running, null, 2));
-      sayHello(say, { running, isolation: facts['isolation']!, secretGiven: config.clientSecret !== null, temporalAddress: config.temporal.address, publicUrl: config.publicUrl });
+      sayHello(say, { running, messages: facts['messages'], isolation: facts['isolation']!, secretGiven: config.clientSecret !== null, temporalAddress: config.temporal.address, publicUrl: config.publicUrl });
     },
 
     async stop() {
@@ -174,7 +174,7 @@ function roleEnv(env: NodeJS.ProcessEnv, ports: DevServerPorts | null, namespace
 
 function sayHello(
   say: (line: string) => void,
-  { running, isolation, secretGiven, temporalAddress, publicUrl }: { running: RunningUsher; isolation: string; secretGiven: boolean; temporalAddress: string | null; publicUrl: string | null },
+  { running, messages, isolation, secretGiven, temporalAddress, publicUrl }: { running: RunningUsher; messages: string | undefined; isolation: string; secretGiven: boolean; temporalAddress: string | null; publicUrl: string | null },
 ): void {
   const secret = secretGiven ? 'in USHER_CLIENT_SECRET' : existsSync(running.clientSecretFile) ? `in ${running.clientSecretFile}` : 'the one given to an earlier start';
   say('');
@@ -184,6 +184,7 @@ function sayHello(
   if (running.caFile !== undefined) say(`  Trust      NODE_EXTRA_CA_CERTS=${running.caFile}`);
   say(`  Web UI     ${running.webUi ?? `that of the Temporal server at ${temporalAddress}`}`);
   say(`  Client     ${running.clientId} (the secret is ${secret})`);
+  if (messages !== undefined) say(`  Messages   ${messages}`);
   for (const [index, wall] of isolation.split('\n').entries()) say(`  ${index === 0 ? 'Isolation' : '         '}  ${wall}`);
   say('  Sign up    ' + [
     `curl ${running.caFile === undefined ? '' : `--cacert ${running.caFile} `}${running.api}/dbconnections/signup -H 'content-type: application/json'`,

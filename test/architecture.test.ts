@@ -32,17 +32,19 @@ const RULES: { from: string; imports: string[]; types: string[] }[] = [
     imports: ['node:', 'src/domain/', 'kysely', 'pg', 'jose'],
     types: ['src/passwords.ts', 'workflows/messages.ts'],
   },
+  { from: 'src/search/', imports: ['src/domain/', 'kysely'], types: ['src/store/'] },
   { from: 'src/messages/', imports: ['node:', 'src/domain/', 'src/store/', 'nodemailer'], types: ['src/logger.ts'] },
   {
     from: 'src/registration/',
     imports: ['node:', 'src/domain/', 'src/store/', 'src/messages/templates.ts', 'src/passwords.ts', 'ipaddr.js'],
     types: ['src/logger.ts', 'src/sandbox/', 'src/builds/', 'src/temporal/'],
   },
+  { from: 'src/jobs/', imports: ['node:', 'src/domain/', 'src/store/', 'src/registration/'], types: ['src/logger.ts'] },
   { from: 'src/builds/', imports: ['node:', 'src/domain/', 'src/store/', 'src/sandbox/test-run.ts', 'kysely', 'tar', '@npmcli/arborist'], types: ['src/logger.ts', 'src/sandbox/'] },
   {
     from: 'src/http/',
-    imports: ['node:', 'src/domain/', 'src/store/', 'workflows/messages.ts', 'express', 'express-rate-limit', 'helmet', 'jose', 'zod', 'zod-openapi'],
-    types: ['src/logger.ts', 'src/passwords.ts', 'src/registration/', 'src/builds/', 'src/sandbox/test-run.ts'],
+    imports: ['node:', 'src/domain/', 'src/store/', 'src/search/', 'src/passwords.ts', 'workflows/messages.ts', 'cors', 'express', 'express-rate-limit', 'helmet', 'jose', 'multer', 'zod', 'zod-openapi'],
+    types: ['src/logger.ts', 'src/registration/', 'src/jobs/', 'src/builds/', 'src/sandbox/test-run.ts'],
   },
   { from: 'src/tls/', imports: ['node:', 'src/data-dir.ts', 'src/start-error.ts', '@peculiar/'], types: ['src/logger.ts'] },
   {

@@ -1,10 +1,13 @@
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { runsHere } from '../domain/auth0-triggers.ts';
 import type { Logger } from '../logger.ts';
 import type { Queryable } from '../store/database.ts';
+import { modulesOf } from '../store/module-references.ts';
 import type { Row } from '../store/schema.ts';
 import { archiveKeyOf, findLockfile } from './archives.ts';
 import { type Dependency, installDependencies } from './install.ts';
+import { mergeDependencies, readModules } from './modules.ts';
 import { checkSyntax } from './syntax.ts';
 
 /** What a build gives. */
@@ -17,7 +20,8 @@ export interface Built {
 }
 
 /**
- * Checks a draft's code and installs its dependencies, as far as they are not in the store already.
+ * Checks the code of a draft and its modules, and installs the dependencies of all, as far as they are not in the store already. Does neither for a
+ * trigger that does not run here.
  *
  * @param workDir where it may make a folder of its own; the folder is gone afterwards.
  * @throws {BuildFailure} when the draft cannot be built, and the reason of `signal` when that is aborted.
@@ -26,8 +30,12 @@ export async function build(
   draft: Row<'action'>,
   { db, workDir, signal, logger }: { db: Queryable; workDir: string; signal: AbortSignal; logger: Logger },
 ): Promise<Built> {
+  // Kept as it is: what never runs here needs nothing of npm's, and has to be deployable for tools that bring it along.
+  if (!runsHere(draft.trigger_id, draft.trigger_version)) return { archive: null };
   checkSyntax(draft.code);
-  const dependencies = JSON.parse(draft.dependencies) as Dependency[];
+  const modules = await readModules(db, modulesOf(draft));
+  for (const { name, code } of modules) checkSyntax(code, name);
+  const dependencies = mergeDependencies(JSON.parse(draft.dependencies) as Dependency[], modules);
   if (dependencies.length === 0) return { archive: null };
 
   const lockfile = draft.archive_key === null ? undefined : await findLockfile(db, draft.archive_key);

@@ -80,6 +80,16 @@ export interface RunnableVersion {
   code: string;
   /** Folder that holds `node_modules`, or null when the version has no dependencies. */
   dependenciesDir: string | null;
+  /** What it may require as `actions:<name>`. @default none */
+  modules?: RunnableModule[];
+}
+
+/** Code that Actions share, of the version that is pinned. */
+export interface RunnableModule {
+  name: string;
+  code: string;
+  /** Opened; seen by the module alone. */
+  secrets: Record<string, string>;
 }
 
 /** One call of an Action's handler. */

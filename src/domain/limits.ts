@@ -8,11 +8,18 @@ export const LIMITS = {
   actions: 100,
   bindingsPerTrigger: 20,
   versionsPerAction: 50,
+  modules: 100,
+  modulesPerAction: 3,
+  versionsPerModule: 50,
   /** Console output kept of one attempt. */
   logBytes: 256 * 1024,
   /** Of one execution of pre-user-registration, all its Actions together. */
   preUserRegistrationMs: 20_000,
   requestBodyBytes: 1024 * 1024,
+  /** The longest search that is allowed, each of its characters encoded for a URL, with the other parameters. */
+  requestHeaderBytes: 128 * 1024,
   jsonDepth: 20,
   metadataBytes: 32 * 1024,
+  /** Of a user, by the Management API, in each of its two kinds. */
+  userMetadataBytes: 1024 * 1024,
 } as const;

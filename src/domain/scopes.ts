@@ -40,6 +40,7 @@ export const SCOPES = [
   'delete:resource_servers',
   'create:user_tickets',
   'read:tenant_settings',
+  'update:tenant_settings',
   'read:logs',
   'read:logs_users',
   'create:registrations',

@@ -1,4 +1,4 @@
-/** The two triggers that run here, by Auth0's ids. Actions of other triggers are a later concern. */
+/** The two triggers that run here, by Auth0's ids. Actions of other triggers are kept, see `auth0-triggers.ts`. */
 export type TriggerId = 'pre-user-registration' | 'post-user-registration';
 
 /** What a trigger calls in an Action and what it offers there; source: Auth0's trigger pages and types (v2). */

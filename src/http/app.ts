@@ -1,8 +1,10 @@
 import express, { type Express } from 'express';
 import helmet from 'helmet';
 import type { Logger } from '../logger.ts';
+import type { ClientOrigins } from '../store/client-origins.ts';
 import type { Auth } from './auth.ts';
 import { readBody } from './body.ts';
+import { CORS_PATHS, createCors } from './cors.ts';
 import { documentRoutes } from './document-routes.ts';
 import type { Route } from './endpoint.ts';
 import { createErrorHandler } from './error-handler.ts';
@@ -16,6 +18,8 @@ export interface AppDeps {
   auth: Auth;
   /** Every endpoint, in no particular order: no two match one request. */
   routes: Route[];
+  /** From which pages in browsers the Authentication API may be called. @default from none */
+  origins?: ClientOrigins;
   /** CIDRs of the proxies whose `X-Forwarded-*` and fingerprint headers are believed. */
   trustedProxies: string[];
   rateLimits: Parameters<typeof limitRates>[0];
@@ -29,7 +33,7 @@ export interface AppDeps {
 const OPERATIONS = 'operations';
 
 /** Puts the HTTP API together. Does not listen. */
-export function createApp({ logger, auth, routes, trustedProxies, rateLimits, publicUrl = null, checkAnswers = false }: AppDeps): Express {
+export function createApp({ logger, auth, routes, origins, trustedProxies, rateLimits, publicUrl = null, checkAnswers = false }: AppDeps): Express {
   const all = [...routes, ...documentRoutes(routes)];
   const mount = (chosen: Route[]) => mountRoutes(chosen, { auth, checkAnswers });
   const app = express();
@@ -39,8 +43,11 @@ export function createApp({ logger, auth, routes, trustedProxies, rateLimits, pu
   app.use(logRequests(logger));
   app.use(mount(all.filter(({ endpoint }) => endpoint.tag === OPERATIONS)));
 
+  const cors = origins === undefined ? null : createCors({ origins });
+  if (cors !== null) app.use(CORS_PATHS, cors.beforeBody);
   app.use(limitRates(rateLimits));
   app.use(readBody());
+  if (cors !== null) app.use(CORS_PATHS, cors.afterBody);
   app.use(mount(all.filter(({ endpoint }) => endpoint.tag !== OPERATIONS)));
 
   app.use(notHere);

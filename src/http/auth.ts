@@ -2,6 +2,7 @@ import type { RequestHandler } from 'express';
 import { errors, jwtVerify, SignJWT, type JWTPayload } from 'jose';
 import type { SigningKeys } from '../store/signing-keys.ts';
 import { managementError, type ApiError } from '../domain/api-error.ts';
+import { basicCredentials } from './authentication/token-request.ts';
 
 /** As long as Auth0's Management API tokens live. */
 export const TOKEN_SECONDS = 86_400;
@@ -15,8 +16,10 @@ export interface VerifiedToken {
 export interface TokenRequest {
   clientId: string;
   scopes: string[];
-  /** An audience for which `isManagementAudience` is true. */
+  /** For our Management API where `isManagementAudience` is true, for another API otherwise. */
   audience: string;
+  /** How long it is good. @default TOKEN_SECONDS */
+  seconds?: number;
   /** Origin with a slash at the end, as Auth0 writes it: `https://tenant.example/`. */
   issuer: string;
 }
@@ -28,20 +31,43 @@ export interface Auth {
    * Answers 401 without a token that we have issued, 403 `insufficient_scope` without the scope (contract §4.4).
    */
   requireScope(...anyOf: string[]): RequestHandler;
+  /** The same, but a client may also show its id and secret by HTTP Basic, and then has all scopes that it was granted. */
+  requireScopeOrSecret(...anyOf: string[]): RequestHandler;
 }
+
+/** The client of an id and a secret with the scopes that it was granted; null when one of them is wrong. */
+export type SecretLogin = (id: string, secret: string) => Promise<VerifiedToken | null>;
 
 /**
  * True for the audience of a Management API, `https://<domain>/api/v2/`, under whatever domain its caller knows us:
- * Usher has no address of its own that it could compare with, and its keys sign no token for any other audience.
+ * Usher has no address of its own that it could compare with. No other API may have such an audience, as its tokens would
+ * open this one.
  */
 export function isManagementAudience(audience: string): boolean {
   return URL.canParse(audience) && new URL(audience).pathname === '/api/v2/';
 }
 
-/** Issues and verifies the tokens of the Management API (RS256). */
-export function createAuth({ signingKeys }: { signingKeys: SigningKeys }): Auth {
+/**
+ * Issues and verifies the tokens of the Management API (RS256).
+ *
+ * @param deps.secretLogin - without it nobody gets in by HTTP Basic.
+ */
+export function createAuth({ signingKeys, secretLogin }: { signingKeys: SigningKeys; secretLogin?: SecretLogin }): Auth {
+  const byToken = async (authorization: string): Promise<VerifiedToken> => {
+    const bearer = /^Bearer +(\S+)$/i.exec(authorization)?.[1];
+    if (bearer === undefined) throw unauthorized('Missing authentication');
+    return await verify(signingKeys, bearer);
+  };
+  const byTokenOrSecret = async (authorization: string): Promise<VerifiedToken> => {
+    const basic = basicCredentials(authorization);
+    if (basic === null || secretLogin === undefined) return await byToken(authorization);
+    const client = basic.id.includes('\0') ? null : await secretLogin(basic.id, basic.secret);
+    if (client === null) throw unauthorized('The client id or the client secret is wrong');
+    return client;
+  };
+
   return {
-    async issueToken({ clientId, scopes, audience, issuer }) {
+    async issueToken({ clientId, scopes, audience, issuer, seconds = TOKEN_SECONDS }) {
       const { kid, privateKey } = await signingKeys.current();
       return await new SignJWT({ scope: scopes.join(' '), gty: 'client-credentials', azp: clientId })
         .setProtectedHeader({ alg: 'RS256', typ: 'JWT', kid })
@@ -49,22 +75,24 @@ export function createAuth({ signingKeys }: { signingKeys: SigningKeys }): Auth 
         .setSubject(`${clientId}@clients`)
         .setAudience(audience)
         .setIssuedAt()
-        .setExpirationTime(`${TOKEN_SECONDS} seconds`)
+        .setExpirationTime(`${seconds} seconds`)
         .sign(privateKey);
     },
 
-    requireScope(...anyOf) {
-      return async (req, res, next) => {
-        const bearer = /^Bearer +(\S+)$/i.exec(req.headers.authorization ?? '')?.[1];
-        if (bearer === undefined) throw unauthorized('Missing authentication');
-        const token = await verify(signingKeys, bearer);
-        if (!anyOf.some((scope) => token.scopes.includes(scope))) {
-          throw managementError(403, `Insufficient scope, expected any of: ${anyOf.join(',')}`, 'insufficient_scope');
-        }
-        res.locals['token'] = token;
-        next();
-      };
-    },
+    requireScope: (...anyOf) => guard(byToken, anyOf),
+    requireScopeOrSecret: (...anyOf) => guard(byTokenOrSecret, anyOf),
+  };
+}
+
+/** @param identify - reads the header `Authorization`, which may be empty. */
+function guard(identify: (authorization: string) => Promise<VerifiedToken>, anyOf: string[]): RequestHandler {
+  return async (req, res, next) => {
+    const token = await identify(req.headers.authorization ?? '');
+    if (!anyOf.some((scope) => token.scopes.includes(scope))) {
+      throw managementError(403, `Insufficient scope, expected any of: ${anyOf.join(',')}`, 'insufficient_scope');
+    }
+    res.locals['token'] = token;
+    next();
   };
 }
 

@@ -1,5 +1,6 @@
 import express, { type RequestHandler } from 'express';
 import { LIMITS } from '../domain/limits.ts';
+import { unsafeText } from '../domain/unsafe-text.ts';
 import { unreadable } from './error-handler.ts';
 
 /**
@@ -18,28 +19,8 @@ export function readBody(): RequestHandler[] {
 
 const refuseUnsafeText: RequestHandler = (req, _res, next) => {
   // Parts of the path are looked up in the store too; half a surrogate cannot be written in a URL.
-  const problem = /%00/.test(req.url) ? 'The path or the query holds a NUL character.' : problemIn(req.body);
-  if (problem !== null) throw unreadable(req, 400, problem);
+  if (/%00/.test(req.url)) throw unreadable(req, 400, 'The path or the query holds a NUL character.');
+  const problem = unsafeText(req.body);
+  if (problem !== null) throw unreadable(req, 400, `The body ${problem}.`);
   next();
 };
-
-/** Walks without recursion: the nesting comes from outside. */
-function problemIn(body: unknown): string | null {
-  const open: { value: unknown; depth: number }[] = [{ value: body, depth: 0 }];
-  for (let item = open.pop(); item !== undefined; item = open.pop()) {
-    const { value, depth } = item;
-    if (typeof value === 'string') {
-      const problem = problemInText(value);
-      if (problem !== null) return problem;
-    } else if (typeof value === 'object' && value !== null) {
-      if (depth >= LIMITS.jsonDepth) return `The body is nested deeper than ${LIMITS.jsonDepth} levels.`;
-      for (const [key, inner] of Object.entries(value)) open.push({ value: key, depth }, { value: inner, depth: depth + 1 });
-    }
-  }
-  return null;
-}
-
-function problemInText(text: string): string | null {
-  if (text.includes('\0')) return 'The body holds a NUL character.';
-  return text.isWellFormed() ? null : 'The body holds half of a surrogate pair.';
-}

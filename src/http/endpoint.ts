@@ -22,17 +22,23 @@ export interface Endpoint {
   tag: Tag;
   /** The token must have one of them; `null` for endpoints that take no token. */
   scopes: readonly Scope[] | null;
+  /** A client may show its id and secret by HTTP Basic in place of a token: for senders that cannot renew one. */
+  basic?: true;
+  /** Names in lower case. */
+  headers?: z.ZodObject;
   params?: z.ZodObject;
   query?: z.ZodObject;
   body?: z.ZodType;
   /** Media types of the body. @default application/json */
   bodyTypes?: readonly string[];
+  /** The body is a form (`multipart/form-data`), and this field of it a file, which becomes text; larger ones are refused with 413. */
+  file?: { field: string; maxBytes: number };
   /** Of the answer that is no error. @default 200, or 204 without `returns` */
   status?: 200 | 201 | 202 | 204 | 302;
   /** The answer's body: JSON, or a text of `returnsType`. */
   returns?: z.ZodType;
   /** @default application/json */
-  returnsType?: 'text/html' | 'application/x-ndjson' | 'text/csv';
+  returnsType?: 'text/html' | 'application/gzip';
   /** The body of a 503 that is an answer, not an error. */
   unavailable?: z.ZodType;
   /** What else it can answer, beyond what follows from the rest of the description. */
@@ -55,6 +61,7 @@ export interface Call<E extends Endpoint> {
   params: Output<E['params']>;
   query: Output<E['query']>;
   body: Output<E['body']>;
+  headers: Output<E['headers']>;
   /** Who calls; only where the endpoint has scopes. */
   token: E['scopes'] extends null ? undefined : VerifiedToken;
   req: Request;

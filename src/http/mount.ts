@@ -4,6 +4,7 @@ import type { ApiError } from '../domain/api-error.ts';
 import type { Auth } from './auth.ts';
 import type { Call, Endpoint, Route } from './endpoint.ts';
 import { errorOf } from './error-handler.ts';
+import { readForm } from './form.ts';
 import { problemOf } from './validation.ts';
 
 const NOTHING = z.strictObject({});
@@ -17,19 +18,22 @@ export interface MountOptions {
 }
 
 /**
- * Serves endpoints: the token first, then path, query and body, then the handler. An unknown property or parameter is
+ * Serves endpoints: the token first, then path, query, body and headers, then the handler. An unknown property or parameter is
  * an error wherever the endpoint's schemas are strict, as Auth0's are.
  */
 export function mountRoutes(routes: readonly Route[], { auth, checkAnswers }: MountOptions): Router {
   const router = Router({ caseSensitive: true });
   for (const { endpoint, handle } of routes) {
     const path = endpoint.path.replaceAll(/\{(\w+)\}/g, ':$1');
-    const guards = endpoint.scopes === null ? [] : [auth.requireScope(...endpoint.scopes)];
-    router[endpoint.method](path, ...guards, async (req, res) => {
+    const requireScope = endpoint.basic === undefined ? auth.requireScope : auth.requireScopeOrSecret;
+    const guards = endpoint.scopes === null ? [] : [requireScope(...endpoint.scopes)];
+    const readers = endpoint.file === undefined ? [] : [readForm(endpoint.file)];
+    router[endpoint.method](path, ...guards, ...readers, async (req, res) => {
       const call = {
         params: parse(endpoint, 'path', endpoint.params ?? NOTHING, req.params),
         query: parse(endpoint, 'query', endpoint.query ?? NOTHING, req.query),
         body: parse(endpoint, 'body', endpoint.body ?? NO_BODY, endpoint.body === undefined ? (req.body ?? null) : (req.body ?? {})),
+        headers: endpoint.headers === undefined ? {} : parse(endpoint, 'headers', endpoint.headers, req.headers),
         token: res.locals['token'],
         req,
         res,
@@ -49,6 +53,7 @@ export function mountRoutes(routes: readonly Route[], { auth, checkAnswers }: Mo
 const PARTS = {
   path: { words: 'Path validation error', code: 'invalid_uri' },
   query: { words: 'Query validation error', code: 'invalid_query_string' },
+  headers: { words: 'Header validation error', code: 'invalid_headers' },
   body: { words: 'Payload validation error', code: 'invalid_body' },
 } as const;
 

@@ -2,7 +2,7 @@ import type { RequestHandler } from 'express';
 import { errorFor } from './error-handler.ts';
 
 /** Below these, a path that no route has taken is one of Auth0's that is not here, or a mistake. */
-const AUTH0 = /^\/(api\/v2|authorize|userinfo|u|login|logout|v2\/logout|oidc|samlp|wsfed|mfa|oauth|passwordless|dbconnections|delegation|unlink|tokeninfo|co|bc-authorize|\.well-known)(\/|$)/;
+const AUTH0 = /^\/(api\/v2|activate|authorize|userinfo|u|login|logout|v2\/logout|oidc|samlp|wsfed|mfa|oauth|passwordless|dbconnections|delegation|unlink|tokeninfo|co|bc-authorize|\.well-known)(\/|$)/;
 
 /** Answers what no route has taken: 404 in the shape of the API that was called, naming the page that says what is not here. */
 export const notHere: RequestHandler = (req) => {

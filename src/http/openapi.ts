@@ -29,6 +29,7 @@ export function createApiDocument(endpoints: readonly Endpoint[], version: strin
     paths,
     components: {
       securitySchemes: {
+        secret: { type: 'http', scheme: 'basic', description: 'Id and secret of a client that was granted the scope.' },
         token: {
           type: 'oauth2',
           flows: { clientCredentials: { tokenUrl: '/oauth/token', scopes: Object.fromEntries(SCOPES.map((scope) => [scope, scope.replace(':', ' ').replaceAll('_', ' ')])) } },
@@ -46,15 +47,17 @@ export function createApiDocument(endpoints: readonly Endpoint[], version: strin
 }
 
 function operation(endpoint: Endpoint): object {
-  const { operationId, summary, description, tag, scopes, params, query, body, bodyTypes = ['application/json'], ours } = endpoint;
+  const { operationId, summary, description, tag, scopes, basic, params, query, headers, body, bodyTypes = ['application/json'], ours } = endpoint;
   return {
     operationId,
     summary,
     ...(description === undefined ? {} : { description }),
     tags: [tag],
     // Each one alone is enough.
-    security: scopes === null ? [] : scopes.map((scope) => ({ token: [scope] })),
-    ...(params === undefined && query === undefined ? {} : { requestParams: { ...(params && { path: params }), ...(query && { query }) } }),
+    security: scopes === null ? [] : [...scopes.map((scope) => ({ token: [scope] })), ...(basic ? [{ secret: [] }] : [])],
+    ...(params === undefined && query === undefined && headers === undefined
+      ? {}
+      : { requestParams: { ...(params && { path: params }), ...(query && { query }), ...(headers && { header: headers }) } }),
     ...(body === undefined ? {} : { requestBody: { required: !body.safeParse({}).success, content: contentOf(bodyTypes, body) } }),
     responses: responsesOf(endpoint),
     ...(ours === undefined ? {} : { 'x-usher': true }),
@@ -62,8 +65,8 @@ function operation(endpoint: Endpoint): object {
 }
 
 function responsesOf(endpoint: Endpoint): Responses {
-  const { scopes, params, query, body, returns, returnsType = 'application/json', status, unavailable, errors = [], errorShape = 'management' } = endpoint;
-  const hasInput = params !== undefined || query !== undefined || body !== undefined;
+  const { scopes, params, query, headers, body, returns, returnsType = 'application/json', status, unavailable, errors = [], errorShape = 'management' } = endpoint;
+  const hasInput = params !== undefined || query !== undefined || headers !== undefined || body !== undefined;
   const statuses = new Set([...(hasInput ? [400] : []), ...(scopes === null ? [] : [401, 403]), ...errors]);
   const error = contentOf(['application/json'], ERRORS[errorShape]);
   const ok = status ?? (returns === undefined ? 204 : 200);

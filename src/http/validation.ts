@@ -22,7 +22,8 @@ function describeIssue(issue: z.core.$ZodIssue): string {
   return `'${text}'${path === '' ? '' : ` on property ${path}`}`;
 }
 
-function textOf(issue: z.core.$ZodIssue): string {
+/** What is wrong, without where. */
+export function textOf(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case 'invalid_type':
       return `Expected type ${typeName(issue.expected)} but found type ${typeOf(issue.input)}`;

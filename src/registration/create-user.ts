@@ -10,6 +10,7 @@ import type { Metadata, Profile, RequestFacts } from './event.ts';
 import { postUserRegistrationEvent, preUserRegistrationEvent, withProfileDefaults } from './event.ts';
 import type { Denial, PreUserRegistration, Verdict } from './pre-user-registration.ts';
 import { type Register, type RegistrationSource, UserExistsError } from './register.ts';
+import { userRow } from './user-row.ts';
 
 /** Somebody who is to become a user, checked for form. */
 export interface NewUser {
@@ -45,6 +46,9 @@ export interface NewUser {
    */
   alsoWrite?: (tx: Queryable, user: CreatedUser) => Promise<void>;
 }
+
+/** Somebody whose request is logged. */
+export type LoggedPerson = Pick<NewUser, 'email' | 'username' | 'phoneNumber' | 'request' | 'client' | 'connection'>;
 
 /** A user that has just been committed, or is about to be. */
 export interface CreatedUser {
@@ -96,23 +100,8 @@ export function createUserCreation(deps: CreateUserDeps): UserCreation {
     try {
       await deps.register({
         source: input.source,
-        user: {
-          id: user.userId,
-          connection_id: connection.id,
-          email: input.email,
-          email_verified: flag(input.emailVerified),
-          username: input.username,
-          phone_number: input.phoneNumber,
-          phone_verified: flag(input.phoneVerified),
-          profile: JSON.stringify(profile),
-          user_metadata: JSON.stringify(userMetadata),
-          app_metadata: JSON.stringify(appMetadata),
-          password_hash: passwordHash,
-          last_password_reset: null,
-          blocked: flag(input.blocked),
-          created_at: createdAt,
-          updated_at: createdAt,
-        },
+        userId: user.userId,
+        user: userRow({ ...input, ...user, connectionId: connection.id, passwordHash }),
         connection: { id: connection.id, name: connection.name },
         clientId: client?.id ?? null,
         event: postUserRegistrationEvent({ connection, request: input.request, user: { ...input, ...user } }),
@@ -167,10 +156,6 @@ export function createUserCreation(deps: CreateUserDeps): UserCreation {
   };
 }
 
-function flag(value = false): 0 | 1 {
-  return value ? 1 : 0;
-}
-
 /** The description of an `fs` entry: for who operates this, so it has the reason of a deny. */
 function describeRefusal(refusal: CreateRefusal): string {
   if (refusal.kind === 'denied') return refusal.reason;
@@ -181,7 +166,8 @@ function logKeys({ client, connection }: NewUser): { clientId: string | null; co
   return { clientId: client?.id ?? null, connectionId: connection.id };
 }
 
-function logItem({ email, username, phoneNumber, request, client, connection }: NewUser): Record<string, unknown> {
+/** What a log entry tells of the request of a person. */
+export function logItem({ email, username, phoneNumber, request, client, connection }: LoggedPerson): Record<string, unknown> {
   return {
     connection: connection.name,
     ...(client === null ? {} : { client_name: client.name }),

@@ -3,7 +3,7 @@ import type { Client } from '../store/clients.ts';
 import type { Connection } from '../store/connections.ts';
 
 /** An installation is one tenant. */
-const TENANT = { id: 'usher' };
+export const TENANT = { id: 'usher' };
 
 /** The request that signs a user up, as Actions see it. */
 export interface RequestFacts {
@@ -80,8 +80,9 @@ export function preUserRegistrationEvent({ client, connection, request, body, us
 /** What `postUserRegistrationEvent` is made of. */
 export interface PostUserRegistrationFacts {
   connection: Connection;
-  request: RequestFacts;
-  user: NewUserFacts & { userId: string; createdAt: number; emailVerified?: boolean; phoneVerified?: boolean };
+  /** Null where nobody asked for the user: the trigger's event has no request then. */
+  request: RequestFacts | null;
+  user: NewUserFacts & { userId: string; createdAt: number; emailVerified?: boolean | undefined; phoneVerified?: boolean | undefined };
 }
 
 /** The `event` of post-user-registration; form: contract §1.3. */
@@ -89,7 +90,7 @@ export function postUserRegistrationEvent({ connection, request, user }: PostUse
   const createdAt = new Date(user.createdAt).toISOString();
   return {
     ...common(connection, request),
-    request: requestOf(request),
+    ...(request === null ? {} : { request: requestOf(request) }),
     user: {
       ...user.profile,
       ...identifiersOf(user),
@@ -117,7 +118,8 @@ export function withInvocation(event: ActionEvent, added: { secrets: Record<stri
   return { ...event, ...added };
 }
 
-function common(connection: Connection, { ja3, ja4 }: RequestFacts): ActionEvent {
+function common(connection: Connection, request: RequestFacts | null): ActionEvent {
+  const { ja3, ja4 } = request ?? {};
   return {
     configuration: {},
     connection: { id: connection.id, name: connection.name, strategy: connection.strategy, metadata: connection.metadata },

@@ -100,7 +100,7 @@ async function invoke(deps: PreUserRegistrationDeps, call: Call): Promise<Invoca
   // Also ends a wait for a free process; the sandbox ends the Action itself at its own deadline, just before.
   const signal = AbortSignal.timeout(Math.max(1, Math.ceil(call.remainingMs)) + 500);
   try {
-    const { runnable, secrets } = await deps.versions.load(action.versionId);
+    const { runnable, secrets } = await deps.versions.load(action.versionId, action.bindingSecretsId);
     const invocation: Invocation = {
       version: { ...runnable, actionName: action.actionName },
       id: executionId,

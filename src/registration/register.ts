@@ -29,7 +29,10 @@ export class UserExistsError extends Error {
 /** A sign-up that nobody has denied. */
 export interface RegisterInput {
   source: RegistrationSource;
-  user: NewRow<'user_account'>;
+  /** With the provider: `auth0|…`. */
+  userId: string;
+  /** Left out for a user who lives elsewhere. */
+  user?: NewRow<'user_account'>;
   connection: { id: string; name: string };
   clientId: string | null;
   /** What the post-user-registration Actions get, without `secrets` and `usher`. */
@@ -41,7 +44,7 @@ export interface RegisterInput {
   /** The tenant log's entry; the ids of the executions are added to `details.actions.executions`. */
   log: { type: 'ss'; item: Record<string, unknown> };
   /** What else belongs to the transaction; what it throws undoes everything. */
-  alsoWrite?: (tx: Queryable) => Promise<void>;
+  alsoWrite?: (tx: Queryable, registrationId: string) => Promise<void>;
 }
 
 export interface Registered {
@@ -76,16 +79,16 @@ export function createRegister(deps: { database: Database; keyring: Keyring; onC
   };
 
   async function commit(tx: Queryable, registrationId: string, input: RegisterInput): Promise<NewRow<'step'>[]> {
-    const { user, connection, clientId, preExecution, cacheChanges } = input;
+    const { userId, user, connection, clientId, preExecution, cacheChanges } = input;
     const now = Date.now();
     // First, so that a duplicate ends here.
-    await tx.insertInto('user_account').values(user).execute();
+    if (user !== undefined) await tx.insertInto('user_account').values(user).execute();
     const bound = await loadBoundActions('post-user-registration', tx);
     const keyId = await keyring.newDataKey(tx);
     await tx.insertInto('registration').values({
       id: registrationId,
       source: input.source,
-      user_id: user.id,
+      user_id: userId,
       connection_id: connection.id,
       connection_name: connection.name,
       client_id: clientId,
@@ -107,6 +110,7 @@ export function createRegister(deps: { database: Database; keyring: Keyring; onC
       binding_id: action.bindingId,
       version_id: action.versionId,
       version_number: action.versionNumber,
+      binding_secrets_id: action.bindingSecretsId,
       policy: JSON.stringify(action.policy),
       run: 1,
       state: 'pending',
@@ -121,7 +125,7 @@ export function createRegister(deps: { database: Database; keyring: Keyring; onC
     await writeLog(tx, keyring, {
       type: input.log.type,
       date: now,
-      userId: user.id,
+      userId,
       connectionId: connection.id,
       clientId,
       registrationId,
@@ -130,7 +134,7 @@ export function createRegister(deps: { database: Database; keyring: Keyring; onC
     });
 
     await writeCache(tx, keyring, cacheChanges.triggerId, cacheChanges.changes, now);
-    await input.alsoWrite?.(tx);
+    await input.alsoWrite?.(tx, registrationId);
     return steps;
   }
 }

@@ -1,9 +1,11 @@
-import { findWeakness, hashPassword, type WeakPassword } from '../passwords.ts';
+import { hashPassword } from '../passwords.ts';
 import type { ClientStore } from '../store/clients.ts';
-import type { ConnectionStore } from '../store/connections.ts';
+import { type Connection, type ConnectionStore, isEnabledFor } from '../store/connections.ts';
 import type { UserStore } from '../store/users.ts';
 import type { CreateRefusal, NewUser, UserCreation } from './create-user.ts';
 import type { Metadata, Profile, RequestFacts } from './event.ts';
+import { findPasswordProblem, type PasswordProblem } from './password-rules.ts';
+import type { UserMails } from './user-mails.ts';
 
 /** What a person gives to sign up, checked for form. */
 export interface SignUpInput {
@@ -23,12 +25,11 @@ export interface SignUpInput {
   request: RequestFacts;
 }
 
-/** Why nobody was signed up. */
+/** Why nobody was signed up. `exists-untold`: the user exists, and the tenant does not want that told. */
 export type Refusal =
-  | { kind: 'unknown-client' }
-  | { kind: 'unknown-connection' }
-  | { kind: 'signup-disabled' }
-  | { kind: 'weak-password'; weakness: WeakPassword }
+  | { kind: 'unknown-client' | 'unknown-connection' | 'signup-disabled' | 'exists-untold' | 'username-missing' }
+  | { kind: 'username-length'; min: number; max: number }
+  | PasswordProblem
   | CreateRefusal;
 
 /** `userId`: without the provider, as sign-up answers it. */
@@ -39,33 +40,73 @@ export interface SignUpDeps {
   connections: Pick<ConnectionStore, 'findByName'>;
   users: Pick<UserStore, 'findTaken'>;
   userCreation: UserCreation;
+  userMails: Pick<UserMails, 'writeVerifyEmail'>;
+  /** Whether a sign-up is told that the user exists already. */
+  tellsUserExists(): Promise<boolean>;
+  /** Called when a mail was committed. */
+  wakeSender(): void;
 }
 
 export type SignUp = (input: SignUpInput) => Promise<SignUpOutcome>;
 
-/** Signs a user up on a database connection: the fast refusals first, then the way that every new user takes. */
-export function createSignUp({ clients, connections, users, userCreation }: SignUpDeps): SignUp {
+/** Auth0's bounds where the connection does not say. */
+const USERNAME_CHARS = { min: 1, max: 15 };
+
+/**
+ * Signs a user up on a database connection: the fast refusals first, then the way that every new user takes. The mail that
+ * asks to verify the address is written in the transaction that commits the user.
+ *
+ * Where the tenant does not want it told that a user exists, nobody looks before the Actions and the hash are done: their
+ * time is spent either way. It stops at the answer, which is another one than that of a success, as on Auth0.
+ */
+export function createSignUp({ clients, connections, users, userCreation, userMails, tellsUserExists, wakeSender }: SignUpDeps): SignUp {
   return async (input) => {
     const client = input.clientId === null ? await clients.first() : await clients.find(input.clientId);
     if (client === null) return refused({ kind: 'unknown-client' });
     const connection = await connections.findByName(input.connection);
-    if (connection === null || connection.strategy !== 'auth0') return refused({ kind: 'unknown-connection' });
+    if (connection === null || connection.strategy !== 'auth0' || !isEnabledFor(connection, client.id)) return refused({ kind: 'unknown-connection' });
     if (connection.options.disable_signup === true) return refused({ kind: 'signup-disabled' });
+    const wrongUsername = findUsernameProblem(connection, input.username);
+    if (wrongUsername !== null) return refused(wrongUsername);
 
-    const user: NewUser = { ...input, source: 'signup', client, connection, hashPassword: () => hashPassword(input.password) };
-    const weakness = findWeakness(connection.options.passwordPolicy ?? 'good', input.password);
-    if (weakness !== null) {
-      await userCreation.logRefusal(user, 'Password is too weak');
-      return refused({ kind: 'weak-password', weakness });
+    const user: NewUser = {
+      ...input,
+      source: 'signup',
+      client,
+      connection,
+      hashPassword: () => hashPassword(input.password),
+      alsoWrite: (tx, { userId }) => userMails.writeVerifyEmail(tx, { userId, email: input.email, clientId: client.id }),
+    };
+    const problem = findPasswordProblem(connection.options, input.password, input);
+    if (problem !== null) {
+      await userCreation.logRefusal(user, PASSWORD_PROBLEMS[problem.kind]);
+      return refused(problem);
     }
-    const taken = await users.findTaken(connection.id, input);
+    const tells = await tellsUserExists();
+    const taken = tells ? await users.findTaken(connection.id, { email: input.email, username: input.username }) : null;
     if (taken !== null) {
       await userCreation.logRefusal(user, 'The user already exists.');
       return refused({ kind: 'user-exists', field: taken });
     }
     const result = await userCreation.create(user);
-    return result.outcome === 'refused' ? result : { outcome: 'created', userId: result.user.userId.slice('auth0|'.length) };
+    if (result.outcome === 'refused') return !tells && result.refusal.kind === 'user-exists' ? refused({ kind: 'exists-untold' }) : result;
+    wakeSender();
+    return { outcome: 'created', userId: result.user.userId.slice('auth0|'.length) };
   };
+}
+
+/** For who operates this. */
+const PASSWORD_PROBLEMS: Record<PasswordProblem['kind'], string> = {
+  'weak-password': 'Password is too weak',
+  'common-password': 'Password is too common',
+  'personal-password': 'Password contains user information',
+};
+
+function findUsernameProblem({ options }: Connection, username: string | null): Refusal | null {
+  if (options.requires_username !== true) return null;
+  if (username === null) return { kind: 'username-missing' };
+  const { min = USERNAME_CHARS.min, max = USERNAME_CHARS.max } = options.validation?.username ?? {};
+  return username.length < min || username.length > max ? { kind: 'username-length', min, max } : null;
 }
 
 function refused(refusal: Refusal): SignUpOutcome {

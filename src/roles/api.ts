@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createBuilder } from '../builds/builder.ts';
 import { createApp } from '../http/app.ts';
 import { openInstallation, takeLock } from '../installation.ts';
+import { createSenders } from '../messages/senders.ts';
 import { createDispatcher } from '../registration/dispatcher.ts';
 import { createSweep } from '../registration/sweep.ts';
 import type { StatusMessage } from '../role-process.ts';
@@ -9,6 +10,7 @@ import { createClientStore } from '../store/clients.ts';
 import { createConnectionStore } from '../store/connections.ts';
 import { createCounterStore } from '../store/counters.ts';
 import { createLedger } from '../store/ledger.ts';
+import { createMessageStore } from '../store/messages.ts';
 import { createOutbox } from '../store/outbox.ts';
 import { ensureFirstClient } from './first-client.ts';
 import { listen } from './listen.ts';
@@ -43,8 +45,10 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
   const builder = createBuilder({ database, dataDir: config.dataDir, logger, alone: true });
   const sandbox = await startSandboxes({ slots: PRE_REGISTRATION_SLOTS, givesWay: false }, options);
   const testSandbox = await startSandboxes({ slots: TEST_SLOTS, givesWay: true, maxUses: 1 }, options);
+  const senders = createSenders({ ...config, messages: createMessageStore({ database, keyring }), alone: true, logger });
+  let ownOrigin = '';
   let fromSupervisor: Record<string, string> = {};
-  const { auth, routes } = createServices({
+  const { auth, origins, routes, jobRunner } = createServices({
     database,
     keyring,
     dataDir: config.dataDir,
@@ -53,6 +57,9 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
     testSandbox,
     wakeBuilder: () => builder.wake(),
     wakeDispatcher: () => dispatcher.wake(),
+    wakeSender: () => senders.wake(),
+    origin: () => config.publicUrl ?? ownOrigin,
+    publicUrl: config.publicUrl,
     readiness: createReadiness({
       database,
       // Of what both speak of, the supervisor knows more: it runs the development server.
@@ -64,6 +71,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
     logger,
     auth,
     routes,
+    origins,
     trustedProxies: config.trustedProxies,
     publicUrl: config.publicUrl,
     rateLimits: {
@@ -75,14 +83,19 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
 
   const { server, address, port } = await listen(app, { port: config.port, host: config.host, readPair: options.tls.readPair, logger });
   for (const pool of [sandbox, testSandbox]) pool.setOwnAddresses(ownAddresses(config, port));
+  ownOrigin = address;
   dispatcher.start();
   sweep.start();
   await builder.start();
+  await senders.start();
+  jobRunner.start();
+  const kept = [...(config.smtp === null ? ['mails'] : []), ...(config.smsGateway === null ? ['text messages'] : [])].join(' and ');
   onReady({
     address,
     port: String(port),
     clientId,
     isolation: sandbox.describeIsolation().join('\n'),
+    ...(kept === '' ? {} : { messages: `${kept} are not sent; see them at ${address}/usher/messages` }),
   });
 
   return {
@@ -96,7 +109,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
       const cut = setTimeout(() => server.closeAllConnections(), REQUEST_GRACE_MS);
       await closed;
       clearTimeout(cut);
-      await Promise.all([dispatcher.stop(), sweep.stop(), builder.stop(), sandbox.close({ graceMs: 0 }), testSandbox.close({ graceMs: 0 })]);
+      await Promise.all([dispatcher.stop(), sweep.stop(), jobRunner.stop(), builder.stop(), senders.stop(), sandbox.close({ graceMs: 0 }), testSandbox.close({ graceMs: 0 })]);
       await temporal.close();
       await close();
       lock.release();

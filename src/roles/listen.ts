@@ -3,6 +3,7 @@ import http from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { DEFAULT_PORT } from '../config.ts';
+import { LIMITS } from '../domain/limits.ts';
 import type { Logger } from '../logger.ts';
 import { StartError } from '../start-error.ts';
 import type { ReadPair } from '../tls/certificate-pair.ts';
@@ -35,11 +36,11 @@ export async function listen(
 ): Promise<Listening> {
   const { host, readPair, logger } = options;
   if (readPair === null) {
-    const server = http.createServer(app);
+    const server = http.createServer({ maxHeaderSize: LIMITS.requestHeaderBytes }, app);
     return listening(server, 'http', host, await bind(server, options.port, host));
   }
   const served = await readPair();
-  const server = https.createServer({ ...served, handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, app);
+  const server = https.createServer({ ...served, maxHeaderSize: LIMITS.requestHeaderBytes, handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, app);
   const port = await bind(server, options.port, host);
   followCertificate(server, { readPair, served, logger, everyMs: options.lookEveryMs });
   return listening(server, 'https', host, port);

@@ -23,7 +23,7 @@ export interface InvocationRecord {
   /** The verdict has been given and the report taken. */
   judge(): void;
   report(verdict?: Verdict): InvocationReport;
-  /** The error without the values of the event's secrets. */
+  /** The error without the values of the secrets of the event and of the modules. */
   redact(error: ActionError): ActionError;
 }
 
@@ -33,7 +33,8 @@ export function createInvocationRecord(invocation: Invocation, onLateOutput: ((l
   const start = performance.now();
   const logs: LogLine[] = [];
   const calls = new Map<number, OutgoingCall>();
-  const mask = createMask((invocation.event['secrets'] ?? {}) as Record<string, unknown>, MIN_SECRET_CHARS);
+  const ofModules = (invocation.version.modules ?? []).map((module) => module.secrets);
+  const mask = createMask(Object.assign({}, ...ofModules, invocation.event['secrets']) as Record<string, unknown>, MIN_SECRET_CHARS);
   let logBytes = 0;
   let logsTruncated = false;
   let hasStarted = false;

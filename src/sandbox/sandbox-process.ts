@@ -181,9 +181,9 @@ export class SandboxProcess {
       clearTimeout(timer);
     }
     const { version, dependenciesDir, trustedCertificates } = this.#options;
-    const { actionName, triggerId, code } = version;
+    const { actionName, triggerId, code, modules = [] } = version;
     const { handler } = TRIGGERS[triggerId];
-    this.#send({ type: 'version', actionName, triggerId, handler, code, dependenciesDir, trustedCertificates, logBytes: LIMITS.logBytes, floodBytes: FLOOD_BYTES });
+    this.#send({ type: 'version', actionName, triggerId, handler, code, dependenciesDir, modules, trustedCertificates, logBytes: LIMITS.logBytes, floodBytes: FLOOD_BYTES });
   }
 
   #send(message: ToSandbox, handle?: Socket): void {

@@ -10,11 +10,14 @@ export interface SecretInput {
   value?: string | undefined;
 }
 
-/** The secrets of an Action as they lie in its row. */
+/** A set of secrets as it lies in a row. */
 export type SealedSecrets = Pick<Row<'action'>, 'secret_names' | 'secrets_sealed'>;
 
-/** The row that the secrets belong to. */
-type Owner = Pick<Row<'action'>, 'id' | 'key_id'>;
+/** How a set of secrets is sealed. */
+interface Owner {
+  context: string;
+  keyId: string;
+}
 
 /** What the secrets of an Action are sealed as. The same for its draft and its versions, so that a deploy copies them sealed. */
 export function secretsContext(actionId: string): string {
@@ -28,18 +31,33 @@ export function secretsContext(actionId: string): string {
  * @throws {ApiError} 400 when a secret has no value and none is stored.
  */
 export async function replaceSecrets(keyring: Keyring, tx: Queryable, owner: Owner, given: SecretInput[], before: SealedSecrets | null): Promise<SealedSecrets> {
-  const context = secretsContext(owner.id);
-  const stored = new Map(before === null ? [] : Object.entries(await keyring.openJson<Record<string, string>>(owner.key_id, context, before.secrets_sealed, tx)));
+  const { keyId, context } = owner;
+  const stored = before === null ? null : await keyring.openJson<Record<string, string>>(keyId, context, before.secrets_sealed, tx);
+  const values = mergeSecrets(given, stored);
+  if (before !== null && values === null) return { secret_names: before.secret_names, secrets_sealed: before.secrets_sealed };
+  return await sealSecrets(keyring, tx, owner, values ?? new Map());
+}
+
+/**
+ * The values of a set after a change; null when they are those that are stored.
+ *
+ * @throws {ApiError} 400 when a secret has no value and none is stored.
+ */
+export function mergeSecrets(given: SecretInput[], before: Record<string, string> | null): Map<string, string> | null {
+  const stored = new Map(Object.entries(before ?? {}));
   const values = new Map(given.map(({ name, value = stored.get(name) }) => {
     if (value === undefined) throw managementError(400, `The secret ${name} needs a value: none is stored under this name.`, 'invalid_body');
     return [name, value];
   }));
-  if (before !== null && values.size === stored.size && [...values].every(([name, value]) => stored.get(name) === value)) {
-    return { secret_names: before.secret_names, secrets_sealed: before.secrets_sealed };
-  }
+  const isSame = before !== null && values.size === stored.size && [...values].every(([name, value]) => stored.get(name) === value);
+  return isSame ? null : values;
+}
+
+/** Seals a set of secrets under one stamp. */
+export async function sealSecrets(keyring: Keyring, tx: Queryable, { context, keyId }: Owner, values: Map<string, string>): Promise<SealedSecrets> {
   const now = nowIsoNanos();
   return {
     secret_names: JSON.stringify([...values.keys()].map((name) => ({ name, updated_at: now }))),
-    secrets_sealed: await keyring.sealJson(owner.key_id, context, Object.fromEntries(values), tx),
+    secrets_sealed: await keyring.sealJson(keyId, context, Object.fromEntries(values), tx),
   };
 }

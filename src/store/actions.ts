@@ -1,9 +1,11 @@
+import { findAuth0Trigger, runtimesOf } from '../domain/auth0-triggers.ts';
 import { newId, nowIsoNanos } from '../domain/ids.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { managementError } from '../domain/api-error.ts';
-import { replaceSecrets, type SecretInput } from './action-secrets.ts';
+import { replaceSecrets, type SecretInput, secretsContext } from './action-secrets.ts';
 import { type Database, type Queryable, uniqueViolation } from './database.ts';
 import type { Keyring } from './keyring.ts';
+import { type ModuleInput, resolveModules } from './module-references.ts';
 import type { NewRow, Row } from './schema.ts';
 
 /** A part of a list. */
@@ -21,6 +23,7 @@ export interface DraftInput {
   runtime: string;
   dependencies: { name: string; version: string }[];
   secrets: SecretInput[];
+  modules: ModuleInput[];
 }
 
 /** A change of a draft: what is undefined stays. */
@@ -42,13 +45,13 @@ export interface ActionWithVersion {
 export interface ActionStore {
   /**
    * @param options.deploy - deploy the draft as soon as it is built.
-   * @throws {ApiError} 400 at the limit, 409 when the name is taken.
+   * @throws {ApiError} 400 at the limit, for a runtime that the trigger does not have or an unknown module, 409 when the name is taken.
    */
   create(input: DraftInput, options: { deploy: boolean }): Promise<ActionWithVersion>;
   /**
    * Changes the draft; what is deployed stays. A wish to deploy what was being built ends with it.
    *
-   * @throws {ApiError} 404, 400 for another trigger, 409 when the name is taken.
+   * @throws {ApiError} 404, 400 for another trigger, a runtime that it does not have or an unknown module, 409 when the name is taken.
    */
   update(id: string, input: DraftChange): Promise<ActionWithVersion>;
   /** @throws {ApiError} 404. */
@@ -73,6 +76,7 @@ export function createActionStore({ database, keyring }: { database: Database; k
         if (count >= LIMITS.actions) {
           throw managementError(400, `There can be at most ${LIMITS.actions} actions: delete one that is not needed.`);
         }
+        checkRuntime(input.trigger, input.runtime);
         const now = nowIsoNanos();
         const id = newId();
         const keyId = await keyring.newDataKey(tx);
@@ -85,7 +89,8 @@ export function createActionStore({ database, keyring }: { database: Database; k
           code: input.code,
           runtime: input.runtime,
           dependencies: JSON.stringify(input.dependencies),
-          ...(await replaceSecrets(keyring, tx, { id, key_id: keyId }, input.secrets, null)),
+          modules: JSON.stringify(await resolveModules(tx, input.modules)),
+          ...(await replaceSecrets(keyring, tx, { context: secretsContext(id), keyId }, input.secrets, null)),
           key_id: keyId,
           build_status: 'pending',
           build_errors: '[]',
@@ -109,18 +114,23 @@ export function createActionStore({ database, keyring }: { database: Database; k
         if (input.trigger !== undefined && input.trigger.id !== action.trigger_id) {
           throw managementError(400, "can't upgrade to this trigger.");
         }
+        const trigger = input.trigger ?? { id: action.trigger_id, version: action.trigger_version };
+        const runtime = input.runtime ?? action.runtime;
+        if (trigger.version !== action.trigger_version || runtime !== action.runtime) checkRuntime(trigger, runtime);
         const name = input.name ?? action.name;
         const dependencies = input.dependencies === undefined ? action.dependencies : JSON.stringify(input.dependencies);
+        const modules = input.modules === undefined ? action.modules : JSON.stringify(await resolveModules(tx, input.modules));
         const changed = await tx.updateTable('action')
           .set({
             name,
             name_key: name.toLowerCase(),
-            trigger_version: input.trigger?.version ?? action.trigger_version,
+            trigger_version: trigger.version,
             code: input.code ?? action.code,
-            runtime: input.runtime ?? action.runtime,
+            runtime,
             dependencies,
-            archive_key: needsInstall(action, input.dependencies) ? null : action.archive_key,
-            ...(input.secrets === undefined ? {} : await replaceSecrets(keyring, tx, action, input.secrets, action)),
+            modules,
+            archive_key: modules !== action.modules || needsInstall(action, input.dependencies) ? null : action.archive_key,
+            ...(input.secrets === undefined ? {} : await replaceSecrets(keyring, tx, { context: secretsContext(id), keyId: action.key_id }, input.secrets, action)),
             build_status: 'pending',
             build_errors: '[]',
             build_seq: action.build_seq + 1,
@@ -190,6 +200,14 @@ async function withVersion(queryable: Queryable, action: Row<'action'>): Promise
 function needsInstall(action: Row<'action'>, sent: DraftInput['dependencies'] | undefined): boolean {
   if (sent === undefined) return false;
   return JSON.stringify(sent) !== action.dependencies || sent.some(({ version }) => !/^\d+\.\d+\.\d+/.test(version));
+}
+
+/** @throws {ApiError} 400 in Auth0's words when Actions of the trigger cannot have the runtime. */
+function checkRuntime(trigger: DraftInput['trigger'], runtime: string): void {
+  const row = findAuth0Trigger(trigger.id, trigger.version);
+  const runtimes = row === undefined ? [] : runtimesOf(row);
+  if (runtimes.includes(runtime)) return;
+  throw managementError(400, `runtime not supported for version ${trigger.version} of this trigger, supported runtimes: ${runtimes.join(', ')}`);
 }
 
 /** Adds to each Action its deployed version. */

@@ -1,10 +1,12 @@
 import { newId, nowIsoNanos } from '../domain/ids.ts';
-import { LIMITS } from '../domain/limits.ts';
 import { DEFAULT_STEP_POLICY, type StepPolicy } from '../domain/policy.ts';
-import type { TriggerId } from '../domain/triggers.ts';
+import { type TriggerId, TRIGGERS } from '../domain/triggers.ts';
 import { managementError } from '../domain/api-error.ts';
 import { type ActionWithVersion, type Page, withVersions } from './actions.ts';
+import type { SecretInput } from './action-secrets.ts';
+import { replaceBindingSecrets } from './binding-secrets.ts';
 import { type Database, type Queryable, uniqueViolation } from './database.ts';
+import type { Keyring } from './keyring.ts';
 import type { Row } from './schema.ts';
 
 /** One entry of the new order. What it leaves open stays as it was, or gets its default. */
@@ -15,11 +17,15 @@ export interface BindingInput {
   onError?: 'deny' | 'allow' | undefined;
   /** Post-user-registration: whether the Actions after it wait for its success. */
   onFailure?: 'continue' | 'wait' | undefined;
+  /** The whole set of its own secrets, which win over the Action's. */
+  secrets?: SecretInput[] | undefined;
 }
 
 export interface BindingOfAction {
   binding: Row<'binding'>;
   bound: ActionWithVersion;
+  /** JSON `[{name, updated_at}]` of its own secrets; null without any. */
+  secretNames: string | null;
 }
 
 /** An Action that a trigger has to run, with the version that is deployed now. */
@@ -29,6 +35,8 @@ export interface BoundAction {
   actionName: string;
   versionId: string;
   versionNumber: number;
+  /** The binding's own secrets. */
+  bindingSecretsId: string | null;
   policy: StepPolicy;
   onError: 'deny' | 'allow';
 }
@@ -46,7 +54,7 @@ export interface BindingStore {
   replace(triggerId: string, inputs: BindingInput[]): Promise<BindingOfAction[]>;
 }
 
-export function createBindingStore({ database }: { database: Database }): BindingStore {
+export function createBindingStore({ database, keyring }: { database: Database; keyring: Keyring }): BindingStore {
   const { db } = database;
   return {
     async list(triggerId, { page, perPage }) {
@@ -57,9 +65,6 @@ export function createBindingStore({ database }: { database: Database }): Bindin
     },
 
     async replace(triggerId, inputs) {
-      if (inputs.length > LIMITS.bindingsPerTrigger) {
-        throw managementError(400, `At most ${LIMITS.bindingsPerTrigger} actions can be bound to a trigger.`);
-      }
       return await refusingRaces(() => database.transaction(async (tx) => {
         const before = await tx.selectFrom('binding').selectAll().where('trigger_id', '=', triggerId).forUpdate().execute();
         const rows: Row<'binding'>[] = [];
@@ -69,7 +74,10 @@ export function createBindingStore({ database }: { database: Database }): Bindin
             throw managementError(400, `The action '${action.name}' is bound more than once.`);
           }
           const kept = before.find((binding) => binding.action_id === action.id);
-          rows.push(kept === undefined ? newBinding(action, position, input) : changedBinding(kept, position, input));
+          const row = kept === undefined ? newBinding(action, position, input) : changedBinding(kept, position, input);
+          const { secrets: given } = input;
+          if (given !== undefined) row.secrets_id = await replaceBindingSecrets(keyring, tx, { bindingId: row.id, given, before: row.secrets_id });
+          rows.push(row);
         }
         // All go and come again, kept ids included: the new positions need not avoid the old ones. Who reads meanwhile
         // sees the old order until this transaction is committed.
@@ -95,10 +103,13 @@ export async function loadBoundActions(triggerId: TriggerId, queryable: Queryabl
       'action.name as actionName',
       'action_version.id as versionId',
       'action_version.number as versionNumber',
+      'binding.secrets_id as bindingSecretsId',
       'binding.policy as policy',
       'binding.on_error as onError',
     ])
     .where('binding.trigger_id', '=', triggerId)
+    // Others are kept, and never run.
+    .where('action_version.trigger_version', '=', TRIGGERS[triggerId].version)
     .orderBy('binding.position')
     .execute();
   return rows.map((row) => ({ ...row, policy: JSON.parse(row.policy) as StepPolicy }));
@@ -167,8 +178,12 @@ async function withActions(queryable: Queryable, bindings: Row<'binding'>[]): Pr
     .where('id', 'in', bindings.map((binding) => binding.action_id))
     .execute();
   const byId = new Map((await withVersions(queryable, actions)).map((bound) => [bound.action.id, bound]));
+  const secrets = await queryable.selectFrom('binding_secrets').select(['id', 'secret_names'])
+    .where('id', 'in', bindings.map((binding) => binding.secrets_id ?? ''))
+    .execute();
+  const namesById = new Map(secrets.map(({ id, secret_names: names }) => [id, names]));
   return bindings.flatMap((binding) => {
     const bound = byId.get(binding.action_id);
-    return bound === undefined ? [] : [{ binding, bound }];
+    return bound === undefined ? [] : [{ binding, bound, secretNames: namesById.get(binding.secrets_id ?? '') ?? null }];
   });
 }

@@ -1,39 +1,46 @@
-import { sql } from 'kysely';
 import type { Database } from './database.ts';
 
-/** A count that began with its first increment and ends by itself. */
+/** A count and the moment at which it ends, in milliseconds since the epoch. */
 export interface Count {
   count: number;
-  /** Milliseconds since the epoch. */
   expiresAt: number;
 }
 
-/** Counts that all processes on one store share: failed logins, requests of a rate limit's window. */
+/** Counts that end by themselves, shared by all processes on the store. */
 export interface CounterStore {
-  /** Adds one. The first one, and the first after the count has run out, begins a count that lasts `forMs`. */
-  increment(key: string, forMs: number): Promise<Count>;
-  /** Null when there is none, or it has run out. */
+  /**
+   * Adds one, in one statement: of many callers at once, each gets a number of its own. A new count, or one that has
+   * ended, begins with 1 and ends after `windowMs`.
+   */
+  increment(key: string, windowMs: number): Promise<Count>;
+  /** Takes one back. */
+  decrement(key: string): Promise<void>;
+  /** Null when nothing is counted, or the count has ended. */
   read(key: string): Promise<Count | null>;
   remove(key: string): Promise<void>;
-  /** Removes what has run out. */
   removeExpired(): Promise<void>;
 }
 
 export function createCounterStore({ database }: { database: Database }): CounterStore {
   const { db, now } = database;
   return {
-    async increment(key, forMs) {
-      const expiresAt = sql<number>`${now} + ${sql.lit(Math.round(forMs))}`;
-      // One statement, so that two processes never read the same count.
+    async increment(key, windowMs) {
       const row = await db.insertInto('counter')
-        .values({ key, count: 1, expires_at: expiresAt })
-        .onConflict((conflict) => conflict.column('key').doUpdateSet({
-          count: sql<number>`case when counter.expires_at <= ${now} then 1 else counter.count + 1 end`,
-          expires_at: sql<number>`case when counter.expires_at <= ${now} then excluded.expires_at else counter.expires_at end`,
+        .values((eb) => ({ key, count: 1, expires_at: eb(now, '+', windowMs) }))
+        .onConflict((conflict) => conflict.column('key').doUpdateSet((eb) => {
+          const ended = eb('counter.expires_at', '<=', now);
+          return {
+            count: eb.case().when(ended).then(1).else(eb('counter.count', '+', 1)).end(),
+            expires_at: eb.case().when(ended).then(eb.ref('excluded.expires_at')).else(eb.ref('counter.expires_at')).end(),
+          };
         }))
         .returning(['count', 'expires_at'])
         .executeTakeFirstOrThrow();
       return { count: row.count, expiresAt: row.expires_at };
+    },
+
+    async decrement(key) {
+      await db.updateTable('counter').set((eb) => ({ count: eb('count', '-', 1) })).where('key', '=', key).where('count', '>', 0).execute();
     },
 
     async read(key) {

@@ -43,6 +43,8 @@ export interface Keyring {
   open(keyId: string, context: string, sealed: string, tx?: Queryable): Promise<string>;
   sealJson(keyId: string, context: string, value: unknown, tx?: Queryable): Promise<string>;
   openJson<T>(keyId: string, context: string, sealed: string, tx?: Queryable): Promise<T>;
+  /** HMAC-SHA-256 in hex under a key derived from the master key: for what is compared and never read again. */
+  mac(context: string, value: string): string;
 }
 
 /** @throws {RangeError} when `masterKey` is not 32 bytes long. */
@@ -51,6 +53,7 @@ export function createKeyring(database: Database, masterKey: Buffer): Keyring {
     throw new RangeError(`The master key has ${masterKey.length} bytes and must have ${KEY_BYTES}.`);
   }
   const masterKeyId = createHmac('sha256', masterKey).update('usher master key id').digest('hex').slice(0, 16);
+  const macKey = createHmac('sha256', masterKey).update('usher mac key').digest();
   const unwrapped = new Map<string, Buffer>();
 
   function remember(id: string, key: Buffer): void {
@@ -118,6 +121,9 @@ export function createKeyring(database: Database, masterKey: Buffer): Keyring {
     },
     async openJson<T>(keyId: string, context: string, sealed: string, tx?: Queryable) {
       return JSON.parse(await openText(keyId, context, sealed, tx)) as T;
+    },
+    mac(context, value) {
+      return createHmac('sha256', macKey).update(JSON.stringify([context, value])).digest('hex');
     },
   };
 }

@@ -29,6 +29,7 @@ export interface ClaimedStep {
   bindingId: string;
   versionId: string;
   versionNumber: number;
+  bindingSecretsId: string | null;
   policy: StepPolicy;
   /** Without `secrets` and `usher`. */
   event: Record<string, unknown>;
@@ -145,6 +146,7 @@ export function createClaimLedger({ database, keyring }: { database: Database; k
             bindingId: step.binding_id,
             versionId: step.version_id,
             versionNumber: step.version_number,
+            bindingSecretsId: step.binding_secrets_id,
             policy,
             event: await keyring.openJson(registration.key_id, sealedAs.event(registrationId), registration.event_sealed, tx),
             attempt,

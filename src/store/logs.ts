@@ -1,4 +1,4 @@
-import type { Expression, SqlBool } from 'kysely';
+import { type Expression, type SqlBool, sql } from 'kysely';
 import { newId } from '../domain/ids.ts';
 import type { ActionError } from '../domain/invocation.ts';
 import type { TriggerId } from '../domain/triggers.ts';
@@ -6,8 +6,12 @@ import type { Queryable } from './database.ts';
 import { INSTALLATION_KEY, type Keyring } from './keyring.ts';
 import type { Row } from './schema.ts';
 
-/** The types that the registration pipeline writes; source: Auth0's log event type codes. */
-export type LogType = 'ss' | 'fs' | 'actions_execution_failed';
+/**
+ * The types that are written; source: Auth0's log event type codes. Sign-ups: `ss`, `fs`. Logins: `s`, `f`, `fp` (wrong
+ * password), `fu` (no such user), `fepotpft` (wrong code), `limit_wc` (blocked after too many failures). Mails: `cs` (code
+ * by SMS), `cls` (code by mail), `sv` (address verified), `scpr` (password change asked for), `scp` (password changed).
+ */
+export type LogType = 'ss' | 'fs' | 'actions_execution_failed' | 's' | 'f' | 'fp' | 'fu' | 'fepotpft' | 'limit_wc' | 'cs' | 'cls' | 'sv' | 'scpr' | 'scp';
 
 /** One entry of the tenant log. */
 export interface LogEntry {
@@ -92,6 +96,11 @@ export interface LogPage {
 }
 
 export type LogCondition = Expression<SqlBool>;
+
+/** What concerns one user. */
+export function logsOfUser(userId: string): LogCondition {
+  return sql<SqlBool>`log.user_id = ${userId}`;
+}
 
 export interface LogStore {
   page(page: LogPage): Promise<LogItem[]>;

@@ -1,7 +1,7 @@
 import type { Insertable, Selectable } from 'kysely';
 import type { ActionModuleTable, ActionModuleVersionTable, ActionTable, ActionVersionTable, BindingSecretsTable, BindingTable, DependencyArchiveTable } from './tables/actions.ts';
 import type { ClientGrantTable, ClientTable, ConnectionTable, ResourceServerTable } from './tables/applications.ts';
-import type { JobTable, MessageTable, PasswordlessCodeTable, TicketTable } from './tables/authentication.ts';
+import type { JobErrorTable, JobTable, MessageTable, PasswordlessCodeTable, TicketTable } from './tables/authentication.ts';
 import type { CounterTable, DataKeyTable, LogTable, SettingTable, SigningKeyTable } from './tables/installation.ts';
 import type { AttemptTable, CacheEntryTable, ExecutionTable, HandedInTable, RegistrationTable, StepTable } from './tables/ledger.ts';
 import type { RoleTable, UserAccountTable, UserRoleTable } from './tables/users.ts';
@@ -31,6 +31,7 @@ export interface Schema {
   ticket: TicketTable;
   message: MessageTable;
   job: JobTable;
+  job_error: JobErrorTable;
   action: ActionTable;
   action_version: ActionVersionTable;
   dependency_archive: DependencyArchiveTable;

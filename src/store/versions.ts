@@ -44,9 +44,9 @@ export function createVersionStore({ database }: { database: Database }): Versio
     async deployVersion(actionId, versionId, { updateDraft }) {
       return await database.transaction(async (tx) => {
         const action = await readAction(tx, actionId);
-        const { code, runtime, dependencies, secret_names, secrets_sealed, trigger_version, archive_key, built_at } =
+        const { code, runtime, dependencies, modules, secret_names, secrets_sealed, trigger_version, archive_key, built_at } =
           await findIn(tx, actionId, versionId);
-        const content = { code, runtime, dependencies, secret_names, secrets_sealed, trigger_version, archive_key, built_at };
+        const content = { code, runtime, dependencies, modules, secret_names, secrets_sealed, trigger_version, archive_key, built_at };
         const deployed = await addVersion(tx, { ...action, ...content }, { id: newId() });
         if (updateDraft) {
           await tx.updateTable('action')

@@ -13,6 +13,7 @@ import { SCOPES } from '../../src/domain/scopes.ts';
 import { createAuth } from '../../src/http/auth.ts';
 import { bindingsRoutes } from '../../src/http/actions/bindings-routes.ts';
 import { createApp } from '../../src/http/app.ts';
+import { modulesRoutes } from '../../src/http/actions/modules-routes.ts';
 import { triggersRoutes } from '../../src/http/actions/triggers-routes.ts';
 import { versionsRoutes } from '../../src/http/actions/versions-routes.ts';
 import { type ActionStore, createActionStore } from '../../src/store/actions.ts';
@@ -20,6 +21,7 @@ import { type BindingStore, createBindingStore } from '../../src/store/bindings.
 import type { Database } from '../../src/store/database.ts';
 import { createKeyring, type Keyring } from '../../src/store/keyring.ts';
 import { migrate } from '../../src/store/migrate.ts';
+import { createModuleStore } from '../../src/store/modules.ts';
 import { createSigningKeys } from '../../src/store/signing-keys.ts';
 import { createVersionStore, type VersionStore } from '../../src/store/versions.ts';
 import { openStore } from './open-store.ts';
@@ -77,7 +79,7 @@ export async function makeWorld(url?: string): Promise<ActionsWorld> {
     keyring,
     actions: createActionStore({ database, keyring }),
     versions: createVersionStore({ database }),
-    bindings: createBindingStore({ database }),
+    bindings: createBindingStore({ database, keyring }),
     logs,
     newBuilder({ alone = false } = {}) {
       const builder = createBuilder({ database, dataDir, logger, alone });
@@ -114,8 +116,8 @@ export interface Api {
 export async function serve(world: ActionsWorld, builder: Builder): Promise<Api> {
   const auth = createAuth({ signingKeys: createSigningKeys(world) });
   const deps = { ...world, wakeBuilder: () => builder.wake() };
-  const routes = [...actionsRoutes(deps), ...versionsRoutes(deps), ...triggersRoutes(), ...bindingsRoutes(deps)];
-  const app = createApp({ logger: pino({ level: 'silent' }), auth, routes, trustedProxies: [], rateLimits: false, checkAnswers: true });
+  const routes = [...actionsRoutes(deps), ...versionsRoutes(deps), ...triggersRoutes(), ...bindingsRoutes(deps), ...modulesRoutes({ modules: createModuleStore(world) })];
+  const app = createApp({ logger: pino({ level: 'silent' }), auth, routes, trustedProxies: [], rateLimits: { limits: { signUp: null, token: null, passwordless: null, management: null }, counters: null }, checkAnswers: true });
   const server = await new Promise<Server>((resolve) => {
     const listening = app.listen(0, '127.0.0.1', () => resolve(listening));
   });
@@ -164,6 +166,7 @@ export function draft(over: Partial<Parameters<ActionStore['create']>[0]> = {}) 
     runtime: 'node22',
     dependencies: [],
     secrets: [],
+    modules: [],
     ...over,
   };
 }

@@ -14,7 +14,7 @@ export interface Operation {
 
 interface Document {
   openapi: string;
-  paths: Record<string, Record<string, { operationId: string; security?: { token: string[] }[]; responses: object; 'x-usher'?: boolean }>>;
+  paths: Record<string, Record<string, { operationId: string; security?: { token?: string[] }[]; responses: object; 'x-usher'?: boolean }>>;
 }
 
 /** Reads the document that the app serves. */
@@ -28,7 +28,7 @@ export function operationsOf({ paths }: Document): Operation[] {
       operationId: operation.operationId,
       method,
       path,
-      scopes: (operation.security ?? []).flatMap(({ token }) => token),
+      scopes: (operation.security ?? []).flatMap(({ token = [] }) => token),
       isOurs: operation['x-usher'] === true,
       responses: Object.keys(operation.responses),
     })),

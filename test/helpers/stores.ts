@@ -75,7 +75,7 @@ export async function bindActions({ database: { db } }: TestStore, actions: { na
 }
 
 /** A sign-up as the HTTP edge hands it to `register`. */
-export function signUpOf(email: string, changes: Partial<RegisterInput> & { username?: string } = {}): RegisterInput {
+export function signUpOf(email: string, changes: Partial<RegisterInput> & { username?: string } = {}): RegisterInput & Required<Pick<RegisterInput, 'user'>> {
   const now = Date.now();
   const { username = null, ...rest } = changes;
   const user: NewRow<'user_account'> = {
@@ -93,6 +93,7 @@ export function signUpOf(email: string, changes: Partial<RegisterInput> & { user
   };
   return {
     source: 'signup',
+    userId: user.id,
     user,
     connection: CONNECTION,
     clientId: 'client1',

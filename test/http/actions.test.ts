@@ -96,10 +96,34 @@ describeOnEachStore('Actions', (newWorld, dialect) => {
       expect(read).toMatchObject({ status: 'failed', usher: { build_errors: [{ id: 'invalid_code', msg: expect.stringContaining('SyntaxError'), url: '' }] } });
     });
 
-    test('an Action of a trigger that does not run here is kept all the same', async () => {
-      const created = await create({ supported_triggers: [{ id: 'post-login', version: 'v3', status: 'CURRENT', runtimes: ['node22'] }] });
-      expect(created.supported_triggers).toEqual([{ id: 'post-login', version: 'v3' }]);
+    test('with `deploy: true` a draft that cannot be built is not deployed, and its version says why', async () => {
+      const { id } = await create({ code: 'not code', deploy: true });
+      const { body: read } = await api.call('GET', `/actions/${id}`);
+      const errors = [{ id: 'invalid_code', msg: expect.stringContaining('SyntaxError'), url: '' }];
+      expect(read).toMatchObject({ status: 'failed', all_changes_deployed: false, deployed_version: { deployed: false, status: 'failed', errors }, usher: { build_errors: errors } });
+    });
+
+    test.each([
+      ['post-login', 'v3', 'node22'],
+      ['credentials-exchange', 'v2', 'node18-actions'],
+      ['post-login', 'v1', 'node12'],
+      ['event-stream', 'v1', 'node22'],
+      ['post-user-registration', 'v1', 'node18'],
+    ])('an Action of %s %s does not run here, and is kept, built, deployed and marked all the same', async (id, version, runtime) => {
+      const trigger = { id, version };
+      const dependencies = [{ name: 'in-no-registry-of-ours', version: '1.0.0' }];
+      const created = await create({ supported_triggers: [{ ...trigger, status: 'CURRENT', runtimes: [runtime] }], runtime, dependencies, code: 'not code' });
+      expect(created).toMatchObject({ supported_triggers: [trigger], usher: { runs_here: false } });
       expect((await api.call('POST', `/actions/${created.id}/deploy`)).status).toBe(200);
+      const { body: read } = await api.call('GET', `/actions/${created.id}`);
+      expect(read).toMatchObject({ status: 'built', runtime, dependencies, code: 'not code', all_changes_deployed: true, usher: { runs_here: false } });
+      expect((await api.call('GET', '/actions?per_page=100')).body.actions.find((action: { id: string }) => action.id === created.id)).toEqual(read);
+    });
+
+    test('the address of the public registry, as clients send it, is taken and means nothing', async () => {
+      const dependencies = [{ name: 'd', version: '1', registry_url: 'https://www.npmjs.com/package/d' }];
+      const created = await create({ supported_triggers: [{ id: 'post-login', version: 'v3' }], dependencies });
+      expect(created.dependencies).toEqual([{ name: 'd', version: '1' }]);
     });
 
     test('a name is taken whatever its case, and free again after a deletion', async () => {
@@ -114,19 +138,24 @@ describeOnEachStore('Actions', (newWorld, dialect) => {
 
     test.each([
       ['no name', { name: undefined }, "'Missing required property: name'"],
-      ['an empty name', { name: '  ' }, "'String is too short (0 chars), minimum 1' on property name"],
+      ['an empty name', { name: '' }, "'String is too short (0 chars), minimum 1' on property name"],
+      ['a name of blanks', { name: '  ' }, "'String does not match pattern: \\S' on property name"],
       ['no trigger', { supported_triggers: [] }, "'Array is too short (0), minimum 1' on property supported_triggers"],
       ['two triggers', { supported_triggers: [...POST_TRIGGER, ...POST_TRIGGER] }, "'Array is too long (2), maximum 1' on property supported_triggers"],
       ['an unknown trigger', { supported_triggers: [{ id: 'pre-login' }] }, "'No enum match for: pre-login' on property supported_triggers[0].id"],
       ['an unknown property', { colour: 'red' }, "'Additional properties not allowed: colour'"],
-      ['modules', { modules: [{ module_id: 'x' }] }, "'Array is too long (1), maximum 0' on property modules"],
+      ['4 modules', { modules: Array.from({ length: 4 }, () => ({ module_id: 'x' })) }, "'Array is too long (4), maximum 3' on property modules"],
       ['code above 100 kB', { code: 'é'.repeat(51_201) }, "'Code is larger than 100 kB' on property code"],
       ['31 secrets', { secrets: Array.from({ length: 31 }, (_, i) => ({ name: `S${i}`, value: 'v' })) }, "'Array is too long (31), maximum 30' on property secrets"],
       ['a secret name of 129 characters', { secrets: [{ name: 'n'.repeat(129), value: 'v' }] }, "'String is too long (129 chars), maximum 128' on property secrets[0].name"],
       ['a secret value of 4097 characters', { secrets: [{ name: 'n', value: 'v'.repeat(4097) }] }, "'String is too long (4097 chars), maximum 4096' on property secrets[0].value"],
       ['a secret twice', { secrets: [{ name: 'n', value: 'v' }, { name: 'n', value: 'w' }] }, "'A secret is named twice' on property secrets"],
       ['11 dependencies', { dependencies: Array.from({ length: 11 }, (_, i) => ({ name: `d${i}`, version: '1.0.0' })) }, "'Array is too long (11), maximum 10' on property dependencies"],
-      ['a private registry', { dependencies: [{ name: 'd', version: '1', registry_url: 'https://r.test' }] }, "'Private registries are not supported' on property dependencies[0].registry_url"],
+      [
+        'a private registry',
+        { dependencies: [{ name: 'd', version: '1', registry_url: 'https://r.test' }] },
+        String.raw`'String does not match pattern: ^(https:\/\/(registry\.npmjs\.org|www\.npmjs\.com)(\/.*)?)?$' on property dependencies[0].registry_url`,
+      ],
     ])('%s is refused in the words of Auth0', async (_what, over, text) => {
       expect(await api.call('POST', '/actions', body(over))).toMatchObject(invalid(text));
     });
@@ -139,13 +168,17 @@ describeOnEachStore('Actions', (newWorld, dialect) => {
       expect(created.secrets).toHaveLength(30);
     });
 
-    test('an unknown runtime, and a version of a trigger that Usher does not run, are refused with what there is', async () => {
-      expect(await api.call('POST', '/actions', body({ runtime: 'node12' }))).toMatchObject(
-        badRequest('runtime not supported for this trigger, supported runtimes: node18-actions, node22'),
+    test('a runtime or a version that the trigger does not have is refused with what there is', async () => {
+      const unsupported = badRequest('runtime not supported for version v2 of this trigger, supported runtimes: node18-actions, node22');
+      expect(await api.call('POST', '/actions', body({ runtime: 'node12' }))).toMatchObject(unsupported);
+      expect(await api.call('POST', '/actions', body({ supported_triggers: [{ id: 'post-login', version: 'v3' }], runtime: 'deno' }))).toMatchObject(
+        badRequest('runtime not supported for version v3 of this trigger, supported runtimes: node18-actions, node22, node12, node16, node18'),
       );
-      expect(await api.call('POST', '/actions', body({ supported_triggers: [{ id: 'post-user-registration', version: 'v1' }] }))).toMatchObject(
-        badRequest('version v1 of trigger post-user-registration is not supported, supported versions: v2'),
+      expect(await api.call('POST', '/actions', body({ supported_triggers: [{ id: 'post-user-registration', version: 'v3' }] }))).toMatchObject(
+        badRequest('version v3 of trigger post-user-registration is not supported, supported versions: v2, v1'),
       );
+      const { id } = await create();
+      expect(await api.call('PATCH', `/actions/${id}`, { runtime: 'node12' })).toMatchObject(unsupported);
     });
 
     test('an Action that is not there is 404 on every path, a malformed id is 400', async () => {
@@ -381,9 +414,10 @@ describeOnEachStore('Actions', (newWorld, dialect) => {
       return { ...rest, names: actions.map((action: { name: string }) => action.name) };
     }
 
-    test('`page` and `total` are left out when they are 0', async () => {
+    test('`page` and `total` are left out when they are 0, and `total` also behind the last page', async () => {
       expect(await pageOf('?per_page=2&page=0')).toEqual({ total: 3, per_page: 2, names: ['One', 'Two'] });
       expect(await pageOf('?per_page=2&page=1')).toEqual({ total: 3, page: 1, per_page: 2, names: ['Three'] });
+      expect(await pageOf('?per_page=2&page=2')).toEqual({ page: 2, per_page: 2, names: [] });
       expect(await pageOf('?actionName=None')).toEqual({ per_page: 20, names: [] });
     });
 
@@ -397,26 +431,23 @@ describeOnEachStore('Actions', (newWorld, dialect) => {
     });
 
     test('the hundredth Action is the last', async () => {
-      for (let i = 4; i <= 100; i++) await other.actions.create({ name: `${i}`, trigger: { id: 'post-login', version: 'v3' }, code: '', runtime: 'node22', dependencies: [], secrets: [] }, { deploy: false });
+      for (let i = 4; i <= 100; i++) await other.actions.create({ name: `${i}`, trigger: { id: 'post-login', version: 'v3' }, code: '', runtime: 'node22', dependencies: [], secrets: [], modules: [] }, { deploy: false });
       expect(await listing.call('POST', '/actions', body())).toMatchObject(badRequest('There can be at most 100 actions: delete one that is not needed.'));
     });
   });
 
-  test('the triggers are listed with the rows of Auth0', async () => {
+  test('all triggers are listed, those that run here with the rows of Auth0', async () => {
+    const { status, body: answer } = await api.call('GET', '/triggers');
+    expect(status).toBe(200);
+    const rowsOf = (id: string) => answer.triggers.filter((row: { id: string }) => row.id === id);
     const always = { binding_policy: 'trigger-bound', compatible_triggers: [] };
     const current = { version: 'v2', status: 'CURRENT', runtimes: ['node18-actions', 'node22'], default_runtime: 'node22', ...always };
     const deprecated = { version: 'v1', status: 'DEPRECATED', runtimes: ['node22'], default_runtime: 'node12', ...always };
-    expect(await api.call('GET', '/triggers')).toMatchObject({
-      status: 200,
-      body: {
-        triggers: [
-          { id: 'post-user-registration', ...current },
-          { id: 'post-user-registration', ...deprecated },
-          { id: 'pre-user-registration', ...current },
-          { id: 'pre-user-registration', ...deprecated },
-        ],
-      },
-    });
+    for (const id of ['post-user-registration', 'pre-user-registration']) expect(rowsOf(id)).toEqual([{ id, ...current }, { id, ...deprecated }]);
+    expect(rowsOf('post-login').map((row: { version: string; status: string }) => [row.version, row.status])).toEqual([['v3', 'CURRENT'], ['v2', 'DEPRECATED'], ['v1', 'DEPRECATED']]);
+    const ids = new Set(answer.triggers.map((row: { id: string }) => row.id));
+    // What the deploy CLI knows, and so exports.
+    for (const id of ['credentials-exchange', 'post-change-password', 'send-phone-message', 'password-reset-post-challenge', 'custom-token-exchange', 'login-post-identifier', 'signup-post-identifier']) expect(ids).toContain(id);
   });
 
   test('each path wants its scope', async () => {

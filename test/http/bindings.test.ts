@@ -32,8 +32,8 @@ describeOnEachStore('bindings', (newWorld) => {
 
   let made = 0;
 
-  async function action(trigger = POST, { deployed = true } = {}): Promise<{ id: string; name: string; versionId: string }> {
-    const { body } = await api.call('POST', '/actions', { name: `Bound ${made++}`, supported_triggers: [{ id: trigger }] });
+  async function action(trigger = POST, { deployed = true, ...more }: { deployed?: boolean; [field: string]: unknown } = {}): Promise<{ id: string; name: string; versionId: string }> {
+    const { body } = await api.call('POST', '/actions', { name: `Bound ${made++}`, supported_triggers: [{ id: trigger }], ...more });
     await built(world, body.id);
     const versionId = deployed ? (await api.call('POST', `/actions/${body.id}/deploy`)).body.id : '';
     return { id: body.id, name: body.name, versionId };
@@ -103,10 +103,113 @@ describeOnEachStore('bindings', (newWorld) => {
     expect(body.bindings.map((binding: { usher: unknown }) => binding.usher)).toEqual([{ on_error: 'deny' }, { on_error: 'allow' }]);
     const common = { policy: DEFAULT_STEP_POLICY };
     expect(await loadBoundActions(PRE, world.database.db)).toEqual([
-      { ...common, bindingId: body.bindings[0].id, actionId: second.id, actionName: second.name, versionId: second.versionId, versionNumber: 1, onError: 'deny' },
-      { ...common, bindingId: body.bindings[1].id, actionId: first.id, actionName: first.name, versionId: redeployed.id, versionNumber: 2, onError: 'allow' },
+      { ...common, bindingId: body.bindings[0].id, actionId: second.id, actionName: second.name, versionId: second.versionId, versionNumber: 1, bindingSecretsId: null, onError: 'deny' },
+      { ...common, bindingId: body.bindings[1].id, actionId: first.id, actionName: first.name, versionId: redeployed.id, versionNumber: 2, bindingSecretsId: null, onError: 'allow' },
     ]);
     expect(await world.database.transaction((tx) => loadBoundActions(POST, tx))).toMatchObject([{ policy: { ...DEFAULT_STEP_POLICY, onFailure: 'wait' } }]);
+  });
+
+  test('20 Actions can be bound', async () => {
+    const all = [];
+    for (let i = 0; i < 20; i++) all.push(await action());
+    expect((await bind(POST, all.map((each) => byId(each)))).status).toBe(200);
+    expect(await namesBound()).toEqual(all.map(({ name }) => name));
+  });
+
+  test('Actions of triggers that do not run here are bound, listed in order, marked, and never given to be run', async () => {
+    const [first, second] = [await action('post-login'), await action('post-login')];
+    expect((await bind('post-login', [byId(second, { display_name: 'Second' }), byId(first)])).status).toBe(200);
+    const { body: listed } = await api.call('GET', '/triggers/post-login/bindings?page=0&per_page=50');
+    expect(listed).toMatchObject({ total: 2, bindings: [{ display_name: 'Second', action: { id: second.id }, usher: { runs_here: false } }, { action: { id: first.id } }] });
+    await bind('post-login', []);
+
+    const [old, current] = [await action(POST, { supported_triggers: [{ id: POST, version: 'v1' }] }), await action()];
+    const { body } = await bind(POST, [byId(old), byId(current)]);
+    expect(body.bindings).toMatchObject([{ usher: { runs_here: false } }, { usher: { on_failure: 'continue' } }]);
+    expect(body.bindings[1].usher).not.toHaveProperty('runs_here');
+    expect(await namesBound()).toEqual([current.name]);
+  });
+
+  describe('secrets of a binding', () => {
+    const shared = { secrets: [{ name: 'SHARED', value: 'of the action' }, { name: 'OWN', value: 'of the action' }] };
+
+    async function secretsOf(trigger: typeof POST | typeof PRE = POST): Promise<Record<string, string>> {
+      const [bound] = await loadBoundActions(trigger, world.database.db);
+      return (await world.newVersionCache().load(bound!.versionId, bound!.bindingSecretsId)).secrets;
+    }
+
+    test.each([POST, PRE] as const)('win over those of the Action, and are answered by name only (%s)', async (trigger) => {
+      const bound = await action(trigger, shared);
+      const answer = await bind(trigger, [byId(bound, { secrets: [{ name: 'OWN', value: 'of the binding' }] })]);
+      expect(answer.body.bindings[0].secrets).toEqual([{ name: 'OWN', updated_at: NANOS }]);
+      expect(answer.text).not.toContain('of the binding');
+      expect((await api.call('GET', `/triggers/${trigger}/bindings`)).body.bindings).toEqual(answer.body.bindings);
+      expect(await secretsOf(trigger)).toEqual({ SHARED: 'of the action', OWN: 'of the binding' });
+    });
+
+    test('are replaced as a set; one without a value keeps the stored one, none at all stays as it is, [] clears', async () => {
+      const bound = await action(POST, shared);
+      const replace = async (more: object) => (await bind(POST, [byId(bound, more)])).body.bindings[0];
+      const first = await replace({ secrets: [{ name: 'A', value: '1' }, { name: 'B', value: '2' }] });
+      expect((await replace({})).secrets).toEqual(first.secrets);
+      expect((await replace({ secrets: [{ name: 'A' }, { name: 'B', value: '2' }] })).secrets).toEqual(first.secrets);
+      const changed = await replace({ secrets: [{ name: 'B' }, { name: 'C', value: '3' }] });
+      expect(changed.secrets.map(({ name }: { name: string }) => name)).toEqual(['B', 'C']);
+      expect(changed.secrets[0].updated_at > first.secrets[0].updated_at).toBe(true);
+      expect(await secretsOf()).toMatchObject({ B: '2', C: '3' });
+      expect(await replace({ secrets: [] })).not.toHaveProperty('secrets');
+      expect(await secretsOf()).toEqual({ SHARED: 'of the action', OWN: 'of the action' });
+    });
+
+    test('without a value, under a name that is not stored, are refused', async () => {
+      const bound = await action();
+      const message = 'The secret KEY needs a value: none is stored under this name.';
+      expect(await bind(POST, [byId(bound, { secrets: [{ name: 'KEY' }] })])).toMatchObject(refused(message));
+      expect(await namesBound()).toEqual([]);
+    });
+
+    test('stay for the steps that were pinned to them, and go with their key when no binding and no step needs them', async () => {
+      const { db } = world.database;
+      const bound = await action();
+      await bind(POST, [byId(bound, { secrets: [{ name: 'A', value: 'pinned' }] })]);
+      const [{ bindingSecretsId: pinned } = { bindingSecretsId: null }] = await loadBoundActions(POST, db);
+      const { key_id: keyId } = await db.selectFrom('binding_secrets').select('key_id').where('id', '=', pinned).executeTakeFirstOrThrow();
+      await stepFor(world, bound.versionId);
+      await db.updateTable('step').set({ binding_secrets_id: pinned }).where('version_id', '=', bound.versionId).execute();
+      const left = async () => [
+        (await db.selectFrom('binding_secrets').select('id').where('id', '=', pinned).execute()).length,
+        (await db.selectFrom('data_key').select('id').where('id', '=', keyId).execute()).length,
+      ];
+      const hours = (n: number) => Date.now() + n * 60 * 60 * 1000;
+
+      await removeUnused(world.database, hours(5));
+      await bind(POST, [byId(bound, { secrets: [{ name: 'A', value: 'changed' }] })]);
+      await removeUnused(world.database, hours(6));
+      await removeUnused(world.database, hours(8));
+      expect(await left()).toEqual([1, 1]);
+      expect((await world.newVersionCache().load(bound.versionId, pinned)).secrets).toEqual({ A: 'pinned' });
+      expect(await secretsOf()).toEqual({ A: 'changed' });
+
+      await db.deleteFrom('step').where('version_id', '=', bound.versionId).execute();
+      await removeUnused(world.database, hours(9));
+      expect(await left()).toEqual([0, 0]);
+      expect(await secretsOf()).toEqual({ A: 'changed' });
+    });
+
+    test('that were let go a moment ago stay: a registration that commits just now may have taken them up', async () => {
+      const bound = await action();
+      await bind(POST, [byId(bound, { secrets: [{ name: 'A', value: 'v' }] })]);
+      const [{ bindingSecretsId: id } = { bindingSecretsId: null }] = await loadBoundActions(POST, world.database.db);
+      await bind(POST, []);
+      await removeUnused(world.database);
+      await removeUnused(world.database);
+      expect((await world.newVersionCache().load(bound.versionId, id)).secrets).toEqual({ A: 'v' });
+    });
+
+    test('that are not in the store stop the run with what is missing', async () => {
+      const { versionId } = await action();
+      await expect(world.newVersionCache().load(versionId, 'gone')).rejects.toThrow(/the secrets of its binding \(gone\) are not in the store/);
+    });
   });
 
   describe('refused, and nothing is changed', () => {
@@ -139,7 +242,7 @@ describeOnEachStore('bindings', (newWorld) => {
     });
 
     test('more than 20', async () => {
-      expect(await bind(POST, Array.from({ length: 21 }, () => byId(bound)))).toMatchObject(refused('At most 20 actions can be bound to a trigger.'));
+      expect(await bind(POST, Array.from({ length: 21 }, () => byId(bound)))).toMatchObject(refused("Payload validation error: 'Array is too long (21), maximum 20' on property bindings."));
       expect(await namesBound()).toEqual([bound.name]);
     });
 
@@ -152,7 +255,7 @@ describeOnEachStore('bindings', (newWorld) => {
       ['an unknown property', [{ ref: { type: 'action_id', value: 'x' }, extra: 1 }], "'Additional properties not allowed: extra' on property bindings[0]"],
       ['no ref', [{}], "'Missing required property: ref' on property bindings[0]"],
       ['an unknown kind of ref', [{ ref: { type: 'id', value: 'x' } }], "'No enum match for: id' on property bindings[0].ref.type"],
-      ['secrets of a binding', [{ ref: { type: 'action_id', value: 'x' }, secrets: [{ name: 'a', value: 'b' }] }], "'Array is too long (1), maximum 0' on property bindings[0].secrets"],
+      ['a secret twice', [{ ref: { type: 'action_id', value: 'x' }, secrets: [{ name: 'a', value: 'b' }, { name: 'a', value: 'c' }] }], "'A secret is named twice' on property bindings[0].secrets"],
     ])('%s', async (_what, bindings, text) => {
       expect(await bind(POST, bindings)).toMatchObject(refused(`Payload validation error: ${text}.`));
     });

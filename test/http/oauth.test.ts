@@ -1,3 +1,4 @@
+import { DEFAULT_RATE_LIMITS } from '../../src/domain/rate-limits.ts';
 import { createRemoteJWKSet, jwtVerify, SignJWT, generateKeyPair, decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bearer, CLIENT_ID, CLIENT_SECRET, postJson, send, startTestApp, type TestApp } from './test-app.ts';
@@ -114,7 +115,7 @@ describe('the Management API', () => {
 
 describe('rate limits', () => {
   it('count by address, tell what is left, and end in 429 in the shape of the API', async () => {
-    const limited = await startTestApp({ rateLimits: true });
+    const limited = await startTestApp({ rateLimits: DEFAULT_RATE_LIMITS });
     try {
       const first = await postJson(`${limited.url}/oauth/token`, {});
       expect(first.headers.get('x-ratelimit-limit')).toBe('120');

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,9 +8,12 @@ import { randomBytes } from 'node:crypto';
 import type { Express } from 'express';
 import { pino } from 'pino';
 import { createBuilder } from '../../src/builds/builder.ts';
+import { LIMITS } from '../../src/domain/limits.ts';
+import type { RateLimits } from '../../src/domain/rate-limits.ts';
 import type { TriggerId } from '../../src/domain/triggers.ts';
 import { createApp } from '../../src/http/app.ts';
 import type { Readiness } from '../../src/http/health-routes.ts';
+import { createSenders, type MessageTransports } from '../../src/messages/senders.ts';
 import { createServices } from '../../src/roles/services.ts';
 import { createSandboxPool, type SandboxPool } from '../../src/sandbox/pool.ts';
 import { createActionStore } from '../../src/store/actions.ts';
@@ -20,11 +23,13 @@ import { type ConnectionOptions, createConnectionStore, DEFAULT_CONNECTION } fro
 import type { Database } from '../../src/store/database.ts';
 import { createKeyring, type Keyring } from '../../src/store/keyring.ts';
 import { createLedger, type Ledger } from '../../src/store/ledger.ts';
+import { createMessageStore } from '../../src/store/messages.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import { openSqlite } from '../../src/store/sqlite.ts';
 
 export const CLIENT_ID = 'test-client';
 export const CLIENT_SECRET = 'test-client-secret-of-more-than-32-characters';
+const NO_RATE_LIMITS: RateLimits = { signUp: null, token: null, passwordless: null, management: null };
 export const PASSWORD = 'correct-Horse-7-battery';
 
 export interface TestAction {
@@ -36,9 +41,13 @@ export interface TestAction {
 
 export interface TestAppOptions {
   trustedProxies?: string[];
-  rateLimits?: boolean;
+  /** @default none */
+  rateLimits?: RateLimits;
   readiness?: () => Promise<Readiness>;
   preUserRegistrationMs?: number;
+  /** Where mails and text messages go. @default they are kept */
+  transports?: Partial<MessageTransports>;
+  publicUrl?: string;
 }
 
 /** The API on real parts: an SQLite store in a folder of its own, real sandboxes, a socket on loopback. */
@@ -62,6 +71,8 @@ export interface TestApp {
 
 export async function startTestApp(options: TestAppOptions = {}): Promise<TestApp> {
   const folder = await mkdtemp(join(tmpdir(), 'usher-http-'));
+  // Sandboxes of another user read packages there.
+  await chmod(folder, 0o711);
   const database = openSqlite(join(folder, 'usher.sqlite'));
   await migrate(database);
   const keyring = createKeyring(database, randomBytes(32));
@@ -76,26 +87,36 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const builder = createBuilder({ database, dataDir: folder, logger, alone: true });
   await builder.start();
   const actions = createActionStore({ database, keyring });
-  const bindings = createBindingStore({ database });
+  const bindings = createBindingStore({ database, keyring });
   const sandbox = await createSandboxPool({ slots: 4, egress: { allow: [], loopbackOpen: true }, logger });
 
+  const senders = createSenders({ smtp: null, smsGateway: null, ...options.transports, messages: createMessageStore({ database, keyring }), alone: true, logger });
+  await senders.start();
+  const own = { url: '' };
+
   let wakeUps = 0;
-  const { auth, routes } = createServices({
+  const { auth, origins, routes, jobRunner } = createServices({
     database,
     keyring,
     dataDir: folder,
     logger,
     sandbox,
+    testSandbox: sandbox,
     wakeBuilder: () => builder.wake(),
     wakeDispatcher: () => void wakeUps++,
+    wakeSender: () => senders.wake(),
+    origin: () => own.url,
+    publicUrl: options.publicUrl ?? null,
     readiness: options.readiness ?? (() => Promise.resolve({ ready: true, degraded: {} })),
     fingerprintHeaders: { ja3: 'x-ja3', ja4: 'x-ja4' },
     ...(options.preUserRegistrationMs === undefined ? {} : { preUserRegistrationMs: options.preUserRegistrationMs }),
   });
-  const app = createApp({ logger, auth, routes, trustedProxies: options.trustedProxies ?? [], rateLimits: options.rateLimits ?? false, checkAnswers: true });
-  const server = createServer(app);
+  const app = createApp({ logger, auth, routes, origins, trustedProxies: options.trustedProxies ?? [], rateLimits: { limits: options.rateLimits ?? NO_RATE_LIMITS, counters: null }, checkAnswers: true });
+  const server = createServer({ maxHeaderSize: LIMITS.requestHeaderBytes }, app);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
+  jobRunner.start();
+  own.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
   /** Waits until the builder has built and deployed an Action. */
   async function deployed(id: string): Promise<void> {
@@ -109,7 +130,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   }
 
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: own.url,
     express: app,
     database,
     keyring,
@@ -130,6 +151,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
             code,
             runtime: 'node22',
             dependencies: [],
+            modules: [],
             secrets: Object.entries(secrets).map(([secretName, value]) => ({ name: secretName, value })),
           },
           { deploy: true },
@@ -148,7 +170,9 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     async close() {
       server.closeAllConnections();
       server.close();
+      await jobRunner.stop();
       await builder.stop();
+      await senders.stop();
       await sandbox.close({ graceMs: 0 });
       await database.close();
       await rm(folder, { recursive: true, force: true });

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { expect, it } from 'vitest';
 import type { CacheChange } from '../../src/domain/invocation.ts';
+import { SCOPES } from '../../src/domain/scopes.ts';
 import { readCache, writeCache } from '../../src/store/cache.ts';
-import { createClientStore } from '../../src/store/clients.ts';
+import { createClientGrantStore } from '../../src/store/client-grants.ts';
+import { createClientStore, MANAGEMENT_AUDIENCE } from '../../src/store/clients.ts';
 import { createConnectionStore, DEFAULT_CONNECTION } from '../../src/store/connections.ts';
 import type { Database } from '../../src/store/database.ts';
 import { readPreExecution, writeExecution, type PreExecution } from '../../src/store/executions.ts';
@@ -28,13 +30,15 @@ describeEachStore('what the API keeps of an installation', (fresh) => {
   }
 
   it('makes the first client once, with an id like those of Auth0 and all scopes', async () => {
-    const clients = createClientStore(await open());
+    const { database } = await open();
+    const clients = createClientStore({ database });
     expect(await clients.hasFirst()).toBe(false);
     const id = await clients.ensureFirst({ clientId: null, clientSecret: 'secret' });
     expect(id).toMatch(/^[\w-]{32}$/);
     expect(await clients.hasFirst()).toBe(true);
     expect(await clients.ensureFirst({ clientId: null, clientSecret: null })).toBe(id);
-    expect(await clients.first()).toMatchObject({ id, scopes: expect.arrayContaining(['create:actions', 'read:logs']) });
+    expect(await clients.first()).toMatchObject({ id, grantTypes: expect.arrayContaining(['client_credentials', 'password']) });
+    expect(await createClientGrantStore({ database }).findFor(id, MANAGEMENT_AUDIENCE)).toMatchObject({ scope: SCOPES });
     expect(await clients.authenticate(id, 'secret')).toMatchObject({ id });
     expect(await clients.authenticate(id, 'Secret')).toBeNull();
   });

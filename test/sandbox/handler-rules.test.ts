@@ -82,7 +82,7 @@ describe('require', () => {
     ['axios', `Cannot find module 'axios': add "axios" to the Action's dependencies and deploy it again.`],
     ['@slack/webhook/dist/x', `Cannot find module '@slack/webhook/dist/x': add "@slack/webhook" to the Action's dependencies and deploy it again.`],
     ['./other', `Cannot find module './other': an Action is a single file and can only require npm packages and Node's own modules.`],
-    ['actions:shared', `Cannot find module 'actions:shared': Actions Modules are not supported yet.`],
+    ['actions:shared', `Cannot find module 'actions:shared': add the module "shared" to the Action's modules and deploy it again.`],
   ])('of %s says what to do and is not retried', async (name, message) => {
     const body = ended(await runBody(pool, `require('${name}');`), 'failed');
     expect(body.error).toMatchObject({ type: 'ACTION_INVALID', message, retryable: false });

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { createClientStore } from '../../src/store/clients.ts';
+import { createClientGrantStore } from '../../src/store/client-grants.ts';
+import { createClientStore, MANAGEMENT_AUDIENCE } from '../../src/store/clients.ts';
 import * as initial from '../../src/store/migrations/0001-initial.ts';
 import { migrate, StoreNewerError } from '../../src/store/migrate.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
@@ -30,7 +31,8 @@ describeEachStore('migrations', (fresh) => {
 
     await migrate(database);
 
-    expect(await createClientStore({ database }).find('shop')).toEqual({ id: 'shop', name: 'Shop', scopes: ['read:actions', 'read:logs'], metadata: { a: 'b' } });
+    expect(await createClientStore({ database }).find('shop')).toMatchObject({ id: 'shop', name: 'Shop', metadata: { a: 'b' } });
+    expect(await createClientGrantStore({ database }).findFor('shop', MANAGEMENT_AUDIENCE)).toMatchObject({ scope: ['read:actions', 'read:logs'] });
   });
 
   test('several processes that start at once on an empty database all come up', async () => {

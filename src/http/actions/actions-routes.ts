@@ -3,7 +3,7 @@ import type { VersionStore } from '../../store/versions.ts';
 import { type Route, route } from '../endpoint.ts';
 import { ID_PATH } from '../schema/common.ts';
 import { actionAnswer, deployAnswer, listAnswer } from './answers.ts';
-import { CREATE_ACTION_BODY, DELETE_ACTION_QUERY, LIST_ACTIONS_QUERY, readRuntime, readTrigger, UPDATE_ACTION_BODY } from './requests.ts';
+import { CREATE_ACTION_BODY, DELETE_ACTION_QUERY, LIST_ACTIONS_QUERY, readTrigger, UPDATE_ACTION_BODY } from './requests.ts';
 import { ACTION, ACTION_VERSION, listOf } from './schema.ts';
 
 export interface ActionsRoutesDeps {
@@ -48,8 +48,8 @@ export function actionsRoutes({ actions, versions, wakeBuilder }: ActionsRoutesD
         returns: ACTION,
         errors: [409],
       },
-      async ({ body: { supported_triggers: triggers, runtime, deploy, ...draft } }) => {
-        const created = await actions.create({ ...draft, trigger: readTrigger(triggers), runtime: readRuntime(runtime) }, { deploy });
+      async ({ body: { supported_triggers: triggers, deploy, ...draft } }) => {
+        const created = await actions.create({ ...draft, trigger: readTrigger(triggers) }, { deploy });
         wakeBuilder();
         return actionAnswer(created);
       },
@@ -81,12 +81,8 @@ export function actionsRoutes({ actions, versions, wakeBuilder }: ActionsRoutesD
         returns: ACTION,
         errors: [404, 409],
       },
-      async ({ params, body: { supported_triggers: triggers, runtime, ...draft } }) => {
-        const updated = await actions.update(params.id, {
-          ...draft,
-          trigger: triggers && readTrigger(triggers),
-          runtime: runtime === undefined ? undefined : readRuntime(runtime),
-        });
+      async ({ params, body: { supported_triggers: triggers, ...draft } }) => {
+        const updated = await actions.update(params.id, { ...draft, trigger: triggers && readTrigger(triggers) });
         wakeBuilder();
         return actionAnswer(updated);
       },

@@ -1,13 +1,16 @@
 import type { z } from 'zod';
+import { runsHere } from '../../domain/auth0-triggers.ts';
 import type { StepPolicy } from '../../domain/policy.ts';
 import type { ActionWithVersion, Page } from '../../store/actions.ts';
 import type { BindingOfAction } from '../../store/bindings.ts';
+import { modulesOf } from '../../store/module-references.ts';
 import type { Row } from '../../store/schema.ts';
 import type { VersionOfAction } from '../../store/versions.ts';
 import type { ACTION, ACTION_VERSION, BINDING } from './schema.ts';
 
 type Content = z.input<typeof ACTION>;
-type BuildErrors = NonNullable<Content['usher']>['build_errors'];
+type BuildErrors = NonNullable<NonNullable<Content['usher']>['build_errors']>;
+type Additions = NonNullable<z.input<typeof BINDING>['usher']>;
 
 /** An Action with its draft. */
 export function actionAnswer({ action, deployed }: ActionWithVersion): z.input<typeof ACTION> {
@@ -18,9 +21,13 @@ export function actionAnswer({ action, deployed }: ActionWithVersion): z.input<t
     runtime: action.runtime,
     status: action.build_status,
     secrets: JSON.parse(action.secret_names) as Content['secrets'],
+    ...modulesIn(action),
     ...versionsOf(action, deployed),
     all_changes_deployed: allChangesDeployed(action, deployed),
-    ...(action.build_status === 'failed' ? { usher: { build_errors: JSON.parse(action.build_errors) as BuildErrors } } : {}),
+    ...usherOf({
+      ...(action.build_status === 'failed' ? { build_errors: errorsOf(action) } : {}),
+      ...whereItRuns(action),
+    }),
   };
 }
 
@@ -46,7 +53,7 @@ export function versionAnswer({ version, action }: VersionOfAction): z.input<typ
 }
 
 /** A binding. Of its Action it shows the versions, not the draft, and never that all changes are deployed. */
-export function bindingAnswer({ binding, bound }: BindingOfAction): z.input<typeof BINDING> {
+export function bindingAnswer({ binding, bound, secretNames }: BindingOfAction): z.input<typeof BINDING> {
   return {
     id: binding.id,
     trigger_id: binding.trigger_id,
@@ -54,14 +61,18 @@ export function bindingAnswer({ binding, bound }: BindingOfAction): z.input<type
     created_at: binding.created_at,
     updated_at: binding.updated_at,
     display_name: binding.display_name,
-    ...settingsOf(binding),
+    ...(secretNames === null ? {} : { secrets: JSON.parse(secretNames) as Content['secrets'] }),
+    ...usherOf({ ...settingsOf(binding), ...whereItRuns(bound.deployed ?? bound.action) }),
   };
 }
 
-/** A list with Auth0's paging: `total` and `page` are left out when they are 0. */
+/**
+ * A list with Auth0's paging: `total` and `page` are left out when they are 0. `total` is also left out of a page behind
+ * the last one: Terraform's provider asks for further pages until it is gone.
+ */
 export function listAnswer<N extends string, T>(name: N, items: T[], total: number, { page, perPage }: Page) {
   const list = { [name]: items } as { [K in N]: T[] };
-  return { ...list, ...(total === 0 ? {} : { total }), ...(page === 0 ? {} : { page }), per_page: perPage };
+  return { ...list, ...(items.length === 0 ? {} : { total }), ...(page === 0 ? {} : { page }), per_page: perPage };
 }
 
 function actionBase(action: Row<'action'>) {
@@ -81,11 +92,17 @@ function versionsOf(action: Row<'action'>, deployed: Row<'action_version'> | nul
   const coming = { ...action, id: action.deploy_version_id, number: 1 };
   return {
     current_version: currentVersion(coming, action.build_status),
-    deployed_version: { ...versionContent(coming), deployed: true, number: 1, status: action.build_status },
+    deployed_version: {
+      ...versionContent(coming),
+      deployed: action.build_status !== 'failed',
+      number: 1,
+      status: action.build_status,
+      ...(action.build_status === 'failed' ? { errors: errorsOf(action) } : {}),
+    },
   };
 }
 
-type VersionContent = Pick<Row<'action_version'>, 'id' | 'number' | 'code' | 'dependencies' | 'secret_names' | 'created_at' | 'updated_at' | 'runtime' | 'trigger_id' | 'trigger_version' | 'built_at'>;
+type VersionContent = Pick<Row<'action_version'>, 'id' | 'number' | 'code' | 'dependencies' | 'modules' | 'secret_names' | 'created_at' | 'updated_at' | 'runtime' | 'trigger_id' | 'trigger_version' | 'built_at'>;
 
 function versionContent(version: VersionContent) {
   return {
@@ -93,6 +110,7 @@ function versionContent(version: VersionContent) {
     dependencies: JSON.parse(version.dependencies) as Content['dependencies'],
     id: version.id,
     secrets: JSON.parse(version.secret_names) as Content['secrets'],
+    ...modulesIn(version),
     created_at: version.created_at,
     updated_at: version.updated_at,
     runtime: version.runtime,
@@ -119,18 +137,37 @@ function currentVersion(version: VersionContent, status: string) {
 }
 
 function allChangesDeployed(action: Row<'action'>, deployed: Row<'action_version'> | null): boolean {
-  if (deployed === null) return action.deploy_version_id !== null;
-  const content = ['code', 'runtime', 'dependencies', 'secret_names', 'trigger_version'] as const;
+  if (deployed === null) return action.deploy_version_id !== null && action.build_status !== 'failed';
+  const content = ['code', 'runtime', 'dependencies', 'modules', 'secret_names', 'trigger_version'] as const;
   return content.every((column) => action[column] === deployed[column]);
 }
 
-function settingsOf(binding: Row<'binding'>): Pick<z.input<typeof BINDING>, 'usher'> {
+/** Left out when there are none, as on the wire. */
+function modulesIn(content: { modules: string }): Pick<Content, 'modules'> {
+  const modules = modulesOf(content);
+  return modules.length === 0 ? {} : { modules };
+}
+
+function settingsOf(binding: Row<'binding'>): Additions {
   switch (binding.trigger_id) {
     case 'pre-user-registration':
-      return { usher: { on_error: binding.on_error } };
+      return { on_error: binding.on_error };
     case 'post-user-registration':
-      return { usher: { on_failure: (JSON.parse(binding.policy) as StepPolicy).onFailure } };
+      return { on_failure: (JSON.parse(binding.policy) as StepPolicy).onFailure };
     default:
       return {};
   }
+}
+
+function whereItRuns({ trigger_id: id, trigger_version: version }: Pick<Row<'action'>, 'trigger_id' | 'trigger_version'>): { runs_here?: false } {
+  return runsHere(id, version) ? {} : { runs_here: false };
+}
+
+/** Our own additions, left out when there are none. */
+function usherOf<T extends object>(additions: T): { usher?: T } {
+  return Object.keys(additions).length === 0 ? {} : { usher: additions };
+}
+
+function errorsOf(action: Row<'action'>): BuildErrors {
+  return JSON.parse(action.build_errors) as BuildErrors;
 }

@@ -44,10 +44,10 @@ export function bindingsRoutes({ bindings }: { bindings: BindingStore }): Route[
         errors: [409],
       },
       async ({ params: { triggerId }, body }) => {
-        const inputs = body.bindings.map(({ ref, display_name: displayName, usher }) => {
+        const inputs = body.bindings.map(({ ref, display_name: displayName, secrets, usher }) => {
           refuseSetting(triggerId, 'pre-user-registration', 'on_error', usher.on_error);
           refuseSetting(triggerId, 'post-user-registration', 'on_failure', usher.on_failure);
-          return { ref, displayName, onError: usher.on_error, onFailure: usher.on_failure };
+          return { ref, displayName, secrets, onError: usher.on_error, onFailure: usher.on_failure };
         });
         return { bindings: (await bindings.replace(triggerId, inputs)).map(bindingAnswer) };
       },

@@ -131,7 +131,8 @@ function failureOf(error: ActionError | null): FailureAnswer | null {
   return { type, name, message, stack: stack ?? null, retryable };
 }
 
-function callOf(call: OutgoingCall): CallAnswer {
+/** A call as the API shows it. */
+export function callOf(call: OutgoingCall): CallAnswer {
   return {
     method: call.method,
     host: call.host,
@@ -143,7 +144,8 @@ function callOf(call: OutgoingCall): CallAnswer {
   };
 }
 
-function logOf({ at, level, text }: LogLine): LogLineAnswer {
+/** A line of a log as the API shows it. */
+export function logOf({ at, level, text }: LogLine): LogLineAnswer {
   return { at: iso(at), level, text };
 }
 

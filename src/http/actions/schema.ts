@@ -8,10 +8,10 @@ import { NANO_DATE } from '../schema/common.ts';
 
 const TRIGGER_REF = z.strictObject({ id: z.string(), version: z.string() });
 
-const DEPENDENCIES = z.array(z.strictObject({ name: z.string(), version: z.string() }));
+export const DEPENDENCIES = z.array(z.strictObject({ name: z.string(), version: z.string() }));
 
 /** Never with a value. */
-const SECRETS = z.array(z.strictObject({ name: z.string(), updated_at: NANO_DATE }));
+export const SECRETS = z.array(z.strictObject({ name: z.string(), updated_at: NANO_DATE }));
 
 const MODULES = z.array(z.strictObject({
   module_id: z.string(),
@@ -23,6 +23,8 @@ const MODULES = z.array(z.strictObject({
 const BUILD_STATUS = z.enum(['pending', 'building', 'packaged', 'built', 'retrying', 'failed']);
 
 const BUILD_ERROR = z.strictObject({ id: z.string(), msg: z.string(), url: z.string() });
+
+const RUNS_HERE = z.literal(false).optional().describe('Its trigger does not exist here: it is kept, and never run.');
 
 const ACTION_BASE = z.strictObject({
   id: z.string(),
@@ -55,6 +57,7 @@ const VERSION_CONTENT = z.strictObject({
   deployed: z.boolean(),
   number: z.int(),
   status: BUILD_STATUS,
+  errors: z.array(BUILD_ERROR).optional().describe('Why it could not be built.'),
   supported_triggers: z.array(TRIGGER_REF),
   created_at: NANO_DATE,
   updated_at: NANO_DATE,
@@ -74,7 +77,7 @@ export const ACTION = ACTION_BASE.extend({
   usher: z
     .strictObject({
       build_errors: z.array(BUILD_ERROR).optional().describe('Why it could not be built.'),
-      runs_here: z.literal(false).optional().describe('Its trigger does not exist here: it is kept, and never run.'),
+      runs_here: RUNS_HERE,
     })
     .optional(),
 }).meta({ id: 'Action' });
@@ -90,7 +93,7 @@ export const BINDING = z
     secrets: SECRETS.optional(),
     created_at: NANO_DATE,
     updated_at: NANO_DATE,
-    usher: z.strictObject({ on_error: z.enum(['deny', 'allow']).optional(), on_failure: z.enum(['continue', 'wait']).optional() }).optional(),
+    usher: z.strictObject({ on_error: z.enum(['deny', 'allow']).optional(), on_failure: z.enum(['continue', 'wait']).optional(), runs_here: RUNS_HERE }).optional(),
   })
   .meta({ id: 'ActionBinding' });
 

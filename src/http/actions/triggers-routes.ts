@@ -1,16 +1,18 @@
-import { TRIGGERS } from '../../domain/triggers.ts';
+import { AUTH0_TRIGGERS } from '../../domain/auth0-triggers.ts';
 import { type Route, route } from '../endpoint.ts';
 import { TRIGGERS_ANSWER } from './schema.ts';
 
-const ALWAYS = { binding_policy: 'trigger-bound' as const, compatible_triggers: [] };
+const TRIGGER_ROWS = AUTH0_TRIGGERS.map(({ id, version, status, runtimes, defaultRuntime, bindingPolicy, compatible }) => ({
+  id,
+  version,
+  status,
+  runtimes: [...runtimes],
+  default_runtime: defaultRuntime,
+  binding_policy: bindingPolicy,
+  compatible_triggers: [...compatible],
+}));
 
-/** The rows of Auth0's own answer for the triggers that run here (contract §1.2), the deprecated version included. */
-const TRIGGER_ROWS = Object.values(TRIGGERS).toReversed().flatMap(({ id, version, runtimes, defaultRuntime }) => [
-  { id, version, status: 'CURRENT', runtimes: [...runtimes], default_runtime: defaultRuntime, ...ALWAYS },
-  { id, version: 'v1', status: 'DEPRECATED', runtimes: ['node22'], default_runtime: 'node12', ...ALWAYS },
-]);
-
-/** The triggers that run here. */
+/** All of Auth0's triggers, also those that do not run here: tools export the bindings of what they find in this list. */
 export function triggersRoutes(): Route[] {
   return [
     route(

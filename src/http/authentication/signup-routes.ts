@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import type { WeakPassword } from '../../passwords.ts';
-import type { Profile } from '../../registration/event.ts';
 import type { Refusal, SignUp } from '../../registration/sign-up.ts';
 import { ApiError, signUpError } from '../../domain/api-error.ts';
 import { type FingerprintHeaders, requestFacts } from '../request-facts.ts';
 import { type Route, route } from '../endpoint.ts';
+import { EMAIL_ADDRESS, PHONE_NUMBER, PROFILE, profileIn, USERNAME } from '../schema/user.ts';
 
 /*
  * Answers of sign-up for which Auth0's documents give no body. Chosen once, here; all with status 400.
@@ -14,7 +14,12 @@ import { type Route, route } from '../endpoint.ts';
  *   a field missing or malformed                       the same; the description is the Management API's validation text
  *   unknown client_id                                  …code: invalid_client
  *   connection unknown, or not a database connection   …code: invalid_connection
+ *   the same, or the client may not use it             likewise
  *   username taken                                     …code: user_exists, with the username as in auth0/lock #2321
+ *   the user exists and the tenant does not tell       …code: invalid_signup, as go-auth0 has it
+ *   no username where the connection asks for one      …code: invalid_body, like any missing field; its length likewise
+ *   password in the dictionary                         PasswordDictionaryError; seen in community 131029
+ *   password with personal data                        PasswordNoUserInfoError, in the same form
  *   sign-up disabled                                   {error: "public signup is disabled"}; seen in auth0/auth0.js #356
  *   api.access.deny(reason, userMessage)               extensibility_error with the message for the person; without one, the reason
  *   api.validation.error(errorCode, errorMessage)      likewise
@@ -24,24 +29,19 @@ import { type Route, route } from '../endpoint.ts';
  * their own; 429 has the first shape with its own status.
  */
 
-/** The form of `<input type=email>` (WHATWG), with at least one dot in the domain. */
-const EMAIL = /^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+$/;
-
-const lowerCase = z.string().transform((text) => text.toLowerCase());
-
 /** Fields: contract §5.1; lengths of the profile: those of `POST /users`, §4.5. */
 const SIGN_UP = z.object({
   client_id: z.string().min(1).max(100).nullish(),
   connection: z.string().min(1).max(128),
-  email: lowerCase.pipe(z.email({ pattern: EMAIL }).max(254)),
+  email: EMAIL_ADDRESS,
   password: z.string().min(1),
-  username: lowerCase.pipe(z.string().min(1).max(128).regex(/^[a-z0-9_+\-.!#$'^`~@]+$/)).nullish(),
-  phone_number: z.string().regex(/^\+[0-9]{1,15}$/).nullish(),
-  given_name: z.string().min(1).max(150).nullish(),
-  family_name: z.string().min(1).max(150).nullish(),
-  name: z.string().min(1).max(300).nullish(),
-  nickname: z.string().min(1).max(300).nullish(),
-  picture: z.url({ protocol: /^https?$/ }).max(2048).nullish(),
+  username: USERNAME.nullish(),
+  phone_number: PHONE_NUMBER.nullish(),
+  given_name: PROFILE.given_name.nullish(),
+  family_name: PROFILE.family_name.nullish(),
+  name: PROFILE.name.nullish(),
+  nickname: PROFILE.nickname.nullish(),
+  picture: PROFILE.picture.nullish(),
   user_metadata: z
     .record(z.string().max(100), z.string().max(500))
     .refine((metadata) => Object.keys(metadata).length <= 10, 'Too many properties, maximum 10')
@@ -49,8 +49,6 @@ const SIGN_UP = z.object({
 });
 
 type SignUpBody = z.output<typeof SIGN_UP>;
-
-const PROFILE_FIELDS = ['given_name', 'family_name', 'name', 'nickname', 'picture'] as const;
 
 const SIGNED_UP = z
   .strictObject({
@@ -113,11 +111,6 @@ export function signUpRoutes(deps: { signUp: SignUp; fingerprintHeaders: Fingerp
   ];
 }
 
-function profileIn(body: SignUpBody): Profile {
-  const given = PROFILE_FIELDS.map((field) => [field, body[field]] as const).filter(([, value]) => value != null);
-  return Object.fromEntries(given) as Profile;
-}
-
 function asError(refusal: Refusal, body: SignUpBody): ApiError {
   switch (refusal.kind) {
     case 'unknown-client':
@@ -126,8 +119,18 @@ function asError(refusal: Refusal, body: SignUpBody): ApiError {
       return signUpError('invalid_connection', 'There is no database connection of this name.');
     case 'signup-disabled':
       return new ApiError(400, { error: 'public signup is disabled' });
+    case 'username-missing':
+      return signUpError('invalid_body', "Payload validation error: 'Missing required property: username'.");
+    case 'username-length':
+      return signUpError('invalid_body', `Payload validation error: 'The username must have ${refusal.min} to ${refusal.max} characters' on property username.`);
+    case 'exists-untold':
+      return signUpError('invalid_signup', 'Invalid sign up');
     case 'weak-password':
       return weakPassword(refusal.weakness);
+    case 'common-password':
+      return badPassword('PasswordDictionaryError', 'Password is too common', 'Password is not allowed, it might be too common.');
+    case 'personal-password':
+      return badPassword('PasswordNoUserInfoError', 'Password contains user information', 'Password contains user information');
     case 'user-exists':
       return signUpError('user_exists', `The user already exists${refusal.field === 'username' ? ` (username: ${body.username})` : ''}.`);
     case 'denied':
@@ -147,6 +150,10 @@ function weakPassword({ rules, policy }: WeakPassword): ApiError {
     policy,
     statusCode: 400,
   });
+}
+
+function badPassword(name: string, message: string, description: string): ApiError {
+  return new ApiError(400, { name, message, code: 'invalid_password', description, statusCode: 400 });
 }
 
 /** Body: contract §2. */

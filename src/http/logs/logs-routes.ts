@@ -8,9 +8,11 @@ import { DATE, FIELDS_QUERY, pageQuery, TOTALS_QUERY } from '../schema/common.ts
 const ID = z.string().max(100);
 const Q = z.string().max(2000).describe('The subset of Lucene that docs/user-search.md tells, on type, date, user_id, client_id, connection, connection_id and log_id.');
 
+export const LOG_SORT = z.string().regex(/^date:(1|-1)$/).default('date:-1').describe('`date:1` or `date:-1`.');
+
 /** Auth0's own (contract §4.7); `search` is its older name for `q`. */
 const QUERY = pageQuery(50).extend({
-  sort: z.string().regex(/^date:(1|-1)$/).default('date:-1').describe('`date:1` or `date:-1`.'),
+  sort: LOG_SORT,
   q: Q.optional(),
   search: Q.optional(),
   ...FIELDS_QUERY,
@@ -23,6 +25,12 @@ const QUERY = pageQuery(50).extend({
 const LOG = z
   .looseObject({ _id: z.string().optional(), log_id: z.string().optional(), date: DATE.optional(), type: z.string().optional() })
   .meta({ id: 'Log' });
+
+/** A page of entries; with `include_totals` the object. */
+export const LOG_LIST = z.union([
+  z.array(LOG),
+  z.strictObject({ start: z.int(), limit: z.int(), length: z.int(), total: z.int(), logs: z.array(LOG) }),
+]);
 
 /**
  * The tenant log.
@@ -42,10 +50,7 @@ export function logsRoutes({ logs, search }: { logs: LogStore; search: (q: strin
         tag: 'logs',
         scopes: mayRead,
         query: QUERY,
-        returns: z.union([
-          z.array(LOG),
-          z.strictObject({ start: z.int(), limit: z.int(), length: z.int(), total: z.int(), logs: z.array(LOG) }),
-        ]),
+        returns: LOG_LIST,
       },
       async ({ query }) => {
         const select = (items: LogItem[]) => items.map((item) => selectFields(item, query.fields, query.include_fields));

@@ -7,19 +7,17 @@ export class MissingDependencyError extends Error {
 }
 
 /**
- * `require` for an Action's code: Node's own modules and the version's own dependencies.
+ * `require` for an Action's code: Node's own modules, the version's own dependencies, and the Action's modules.
  *
+ * @param loadModule - gives what a module exports.
  * @throws {MissingDependencyError} for anything else, saying what to do.
  */
-export function createActionRequire(dependenciesDir: string | null): NodeJS.Require {
+export function createActionRequire(dependenciesDir: string | null, loadModule: (name: string) => unknown): NodeJS.Require {
   const base = createRequire(dependenciesDir === null ? import.meta.url : `${dependenciesDir}/action.js`);
 
   function resolve(specifier: string, options?: { paths?: string[] }): string {
     if (typeof specifier !== 'string') throw new TypeError('require takes the name of a module as a string.');
-    if (isBuiltin(specifier)) return specifier;
-    if (specifier.startsWith('actions:')) {
-      throw new MissingDependencyError(`Cannot find module '${specifier}': Actions Modules are not supported yet.`);
-    }
+    if (isBuiltin(specifier) || isModule(specifier)) return specifier;
     if (/^[./\\]/.test(specifier)) {
       throw new MissingDependencyError(
         `Cannot find module '${specifier}': an Action is a single file and can only require npm packages and Node's own modules.`,
@@ -36,11 +34,17 @@ export function createActionRequire(dependenciesDir: string | null): NodeJS.Requ
     }
   }
 
-  const require = ((specifier: string): unknown => base(resolve(specifier))) as NodeJS.Require;
+  const require = ((specifier: string): unknown => (isModule(specifier) ? loadModule(specifier.slice(MODULE.length)) : base(resolve(specifier)))) as NodeJS.Require;
   require.resolve = resolve as NodeJS.RequireResolve;
   require.cache = base.cache;
   require.main = undefined;
   return require;
+}
+
+const MODULE = 'actions:';
+
+function isModule(specifier: unknown): boolean {
+  return typeof specifier === 'string' && specifier.startsWith(MODULE);
 }
 
 function missing(specifier: string): MissingDependencyError {

@@ -1,5 +1,6 @@
 import vm from 'node:vm';
 import { createActionRequire } from './action-require.ts';
+import { createModuleLoader, fileName } from './load-module.ts';
 import type { VersionMessage } from './messages.ts';
 
 export type Handler = (event: unknown, api: unknown) => Promise<unknown>;
@@ -13,11 +14,12 @@ export type Handler = (event: unknown, api: unknown) => Promise<unknown>;
 export function loadAction(version: VersionMessage): Handler {
   const module: { exports: unknown } = { exports: {} };
   const compiled = vm.compileFunction(version.code, ['module', 'exports', 'require', 'console'], {
-    filename: `${fileName(version.actionName)}.js`,
+    filename: fileName(version.actionName),
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   });
+  const requireFor = (loadModule: (name: string) => unknown) => createActionRequire(version.dependenciesDir, loadModule);
   const exported = module.exports;
-  Reflect.apply(compiled, exported, [module, exported, createActionRequire(version.dependenciesDir), console]);
+  Reflect.apply(compiled, exported, [module, exported, requireFor(createModuleLoader(version.modules, requireFor)), console]);
 
   const { exports } = module;
   if (typeof exports !== 'object' || exports === null) throw new Error('The Action must export an object.');
@@ -29,9 +31,4 @@ export function loadAction(version: VersionMessage): Handler {
     );
   }
   return (event, api) => Reflect.apply(handler, exports, [event, api]) as Promise<unknown>;
-}
-
-/** What stands in stack traces: the Action's name, without what would make it look like a path. */
-function fileName(actionName: string): string {
-  return actionName.replaceAll(/[^\p{L}\p{N} ._-]/gu, '_').trim() || 'action';
 }

@@ -1,4 +1,4 @@
-import type { ActionError, ApiCommand, CacheChange, CacheSnapshot, LogLine } from '../../domain/invocation.ts';
+import type { ActionError, ApiCommand, CacheChange, CacheSnapshot, LogLine, RunnableModule } from '../../domain/invocation.ts';
 import type { TriggerId } from '../../domain/triggers.ts';
 
 /**
@@ -22,6 +22,7 @@ export interface VersionMessage {
   handler: string;
   code: string;
   dependenciesDir: string | null;
+  modules: RunnableModule[];
   /** Authorities in PEM to trust beside Node's own: there are no files or variables to find them by. */
   trustedCertificates: string[];
   /** Console output kept of one attempt, bytes. */

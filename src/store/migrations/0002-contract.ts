@@ -16,8 +16,10 @@ async function applications(db: Kysely<unknown>): Promise<void> {
     .addColumn('client_id', 'text', (c) => c.notNull())
     .addColumn('audience', 'text', (c) => c.notNull())
     .addColumn('scope', 'text', (c) => c.notNull())
+    .addColumn('subject_type', 'text', (c) => c.notNull().defaultTo('client'))
+    .addColumn('settings', 'text', (c) => c.notNull().defaultTo('{}'))
     .addColumn('created_at', 'bigint', (c) => c.notNull())
-    .addUniqueConstraint('client_grant_audience', ['client_id', 'audience'])
+    .addUniqueConstraint('client_grant_audience', ['client_id', 'audience', 'subject_type'])
     .execute();
   // What a client may do was a column of its own, and for the Management API alone.
   await sql`insert into client_grant (id, client_id, audience, scope, created_at)
@@ -38,6 +40,7 @@ async function applications(db: Kysely<unknown>): Promise<void> {
 
   await schema.alterTable('connection').addColumn('settings', 'text', (c) => c.notNull().defaultTo('{}')).execute();
   await schema.alterTable('connection').addColumn('enabled_clients', 'text').execute();
+  await schema.alterTable('connection').addColumn('secrets_sealed', 'text').execute();
   await schema.alterTable('connection').addColumn('updated_at', 'bigint', (c) => c.notNull().defaultTo(0)).execute();
 
   await schema.createTable('counter')
@@ -125,15 +128,22 @@ async function authentication(db: Kysely<unknown>): Promise<void> {
     .addColumn('status', 'text', (c) => c.notNull())
     .addColumn('options', 'text', (c) => c.notNull())
     .addColumn('content_sealed', 'text')
-    .addColumn('errors_sealed', 'text')
     .addColumn('key_id', 'text')
     .addColumn('position', 'integer', (c) => c.notNull())
     .addColumn('summary', 'text')
+    .addColumn('status_details', 'text')
     .addColumn('claimed_until', 'bigint')
     .addColumn('created_at', 'bigint', (c) => c.notNull())
     .addColumn('updated_at', 'bigint', (c) => c.notNull())
     .execute();
   await schema.createIndex('job_status').on('job').columns(['status', 'created_at']).execute();
+  await schema.createTable('job_error')
+    .addColumn('job_id', 'text', (c) => c.notNull().references('job.id').onDelete('cascade'))
+    .addColumn('position', 'integer', (c) => c.notNull())
+    .addColumn('entry_sealed', 'text', (c) => c.notNull())
+    .addColumn('key_id', 'text', (c) => c.notNull())
+    .addPrimaryKeyConstraint('job_error_pk', ['job_id', 'position'])
+    .execute();
 
   await schema.createTable('handed_in')
     .addColumn('key_hash', 'text', (c) => c.primaryKey())
@@ -156,8 +166,9 @@ async function actions(db: Kysely<unknown>): Promise<void> {
     .addColumn('secret_names', 'text', (c) => c.notNull())
     .addColumn('secrets_sealed', 'text', (c) => c.notNull())
     .addColumn('key_id', 'text', (c) => c.notNull())
-    .addColumn('created_at', 'bigint', (c) => c.notNull())
+    .addColumn('unbound_at', 'bigint')
     .execute();
+  await schema.createIndex('step_binding_secrets').on('step').column('binding_secrets_id').where('binding_secrets_id', 'is not', null).execute();
 
   await schema.createTable('action_module')
     .addColumn('id', 'text', (c) => c.primaryKey())

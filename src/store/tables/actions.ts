@@ -15,7 +15,7 @@ export interface ActionTable {
   runtime: string;
   /** JSON `[{name, version, registry_url?}]`, `latest` replaced by the resolved version once built. */
   dependencies: string;
-  /** JSON `[{module_id, module_version_id}]`: modules that the code may require. */
+  /** JSON `ModuleReference[]`: modules that the code may require. */
   modules: Generated<string>;
   /** JSON `[{name, updated_at}]`, times in nanoseconds as ISO text. */
   secret_names: string;
@@ -93,7 +93,8 @@ export interface BindingSecretsTable {
   /** JSON `{name: value}`. */
   secrets_sealed: string;
   key_id: string;
-  created_at: number;
+  /** When `removeUnused` first saw that no binding has it any more. */
+  unbound_at: number | null;
 }
 
 /** Code that Actions share, and its draft. */

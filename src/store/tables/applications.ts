@@ -25,6 +25,10 @@ export interface ClientGrantTable {
   audience: string;
   /** JSON array. */
   scope: string;
+  /** `client`: for tokens of its own; `user`: for tokens of the people who log in with it. */
+  subject_type: Generated<'client' | 'user'>;
+  /** JSON object: every other property of Auth0's client grant that is kept. */
+  settings: Generated<string>;
   created_at: number;
 }
 
@@ -46,8 +50,10 @@ export interface ConnectionTable {
   name: string;
   /** `auth0` (database), `email` or `sms` (passwordless); others are kept for who reads them, and do nothing. */
   strategy: string;
-  /** JSON object. */
+  /** JSON object, without its secrets. */
   options: string;
+  /** JSON `[{path, value}]`: the secrets of the options; null: none. */
+  secrets_sealed: Generated<string | null>;
   /** JSON object of strings. */
   metadata: string;
   /** JSON object: every other property of Auth0's connection that is kept: `display_name`, `realms` … */

@@ -55,14 +55,25 @@ export interface JobTable {
   options: string;
   /** What is imported, or what was exported; null when there is none or it has expired. */
   content_sealed: string | null;
-  /** JSON array: the users that could not be imported, and why. */
-  errors_sealed: string | null;
   key_id: string | null;
   /** Users done. */
   position: number;
-  /** JSON `{inserted, updated, failed, total}`. */
+  /** JSON `{inserted, updated, failed, total}`; of an export `{total}`. */
   summary: string | null;
+  /** Why it failed. */
+  status_details: string | null;
+  /** The lease of who works on it. */
   claimed_until: number | null;
   created_at: number;
   updated_at: number;
+}
+
+/** A user that could not be imported. */
+export interface JobErrorTable {
+  job_id: string;
+  /** Its place in the file, from 0. */
+  position: number;
+  /** JSON `{user, errors}`, as Auth0 tells it. */
+  entry_sealed: string;
+  key_id: string;
 }

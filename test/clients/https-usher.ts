@@ -1,0 +1,43 @@
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { dataPaths } from '../../src/data-dir.ts';
+import { localPair, openAuthority } from '../../src/tls/local-authority.ts';
+import { trustAlso } from '../../src/tls/trust.ts';
+import { startTestApp, type TestApp } from '../http/test-app.ts';
+
+/** The test API over HTTPS, which is all that Auth0's clients speak. */
+export interface HttpsUsher {
+  app: TestApp;
+  /** Host and port: what a client of Auth0 is given as its domain. */
+  domain: string;
+  /** For the `NODE_EXTRA_CA_CERTS` of other programs. */
+  caFile: string;
+  close(): Promise<void>;
+}
+
+/** Starts it; this process trusts its certificate from then on, as with `NODE_EXTRA_CA_CERTS`. */
+export async function startHttpsUsher(): Promise<HttpsUsher> {
+  const folder = await mkdtemp(join(tmpdir(), 'usher-clients-'));
+  const { tls } = dataPaths(folder);
+  const authority = await openAuthority(tls);
+  trustAlso([authority.certificate]);
+  const app = await startTestApp();
+  const server = createServer(await localPair(authority, tls, [])(), app.express);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    app,
+    caFile: tls.ca,
+    domain: `localhost:${(server.address() as AddressInfo).port}`,
+    async close() {
+      server.closeAllConnections();
+      server.close();
+      await app.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
