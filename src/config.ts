@@ -136,10 +136,11 @@ export function loadConfig(env: NodeJS.ProcessEnv, workingDir: string): Config {
   if ((cert === null) !== (key === null)) {
     problems.push(`${cert === null ? 'USHER_TLS_KEY is set without USHER_TLS_CERT' : 'USHER_TLS_CERT is set without USHER_TLS_KEY'}: set both or neither`);
   }
-  if (Boolean(env['USHER_SMTP_URL']) !== Boolean(env['USHER_MAIL_FROM'])) {
-    problems.push(`${env['USHER_SMTP_URL'] ? 'USHER_SMTP_URL is set without USHER_MAIL_FROM' : 'USHER_MAIL_FROM is set without USHER_SMTP_URL'}: set both or neither`);
+  const isTold = (...names: string[]) => problems.some((problem) => names.some((name) => problem.startsWith(`${name} `)));
+  if ((smtpUrl === null) !== (mailFrom === null) && !isTold('USHER_SMTP_URL', 'USHER_MAIL_FROM')) {
+    problems.push(`${mailFrom === null ? 'USHER_SMTP_URL is set without USHER_MAIL_FROM' : 'USHER_MAIL_FROM is set without USHER_SMTP_URL'}: set both or neither`);
   }
-  if (env['USHER_SMS_AUTHORIZATION'] && !env['USHER_SMS_URL']) problems.push('USHER_SMS_AUTHORIZATION is set without USHER_SMS_URL: set both or neither');
+  if (smsAuthorization !== null && smsUrl === null && !isTold('USHER_SMS_URL')) problems.push('USHER_SMS_AUTHORIZATION is set without USHER_SMS_URL: set both or neither');
   for (const name of ['USHER_JA3_HEADER', 'USHER_JA4_HEADER'] as const) {
     if (env[name] && config.trustedProxies.length === 0 && !problems.some((problem) => problem.startsWith('USHER_TRUST_PROXY'))) {
       problems.push(`${name} is set, but nobody would be believed: set USHER_TRUST_PROXY to the proxy's CIDR`);

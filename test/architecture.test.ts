@@ -43,7 +43,7 @@ const RULES: { from: string; imports: string[]; types: string[] }[] = [
   { from: 'src/builds/', imports: ['node:', 'src/domain/', 'src/store/', 'src/sandbox/test-run.ts', 'kysely', 'tar', '@npmcli/arborist'], types: ['src/logger.ts', 'src/sandbox/'] },
   {
     from: 'src/http/',
-    imports: ['node:', 'src/domain/', 'src/store/', 'src/search/', 'src/passwords.ts', 'workflows/messages.ts', 'cors', 'express', 'express-rate-limit', 'helmet', 'jose', 'multer', 'zod', 'zod-openapi'],
+    imports: ['node:', 'src/domain/', 'src/store/', 'src/search/', 'src/passwords.ts', 'src/registration/password-rules.ts', 'src/registration/username-rules.ts', 'workflows/messages.ts', 'cors', 'express', 'express-rate-limit', 'helmet', 'jose', 'multer', 'zod', 'zod-openapi'],
     types: ['src/logger.ts', 'src/registration/', 'src/jobs/', 'src/builds/', 'src/sandbox/test-run.ts'],
   },
   { from: 'src/tls/', imports: ['node:', 'src/data-dir.ts', 'src/start-error.ts', '@peculiar/'], types: ['src/logger.ts'] },

@@ -31,6 +31,8 @@ test('with an empty environment everything has its default', () => {
     ownCertificate: null,
     extraCaCerts: null,
     rateLimits: { signUp: 60, token: 120, passwordless: 30, management: 1200 },
+    smtp: null,
+    smsGateway: null,
     logLevel: 'info',
     temporal: { address: null, namespace: 'default', security: {} },
     cacheDir: '/home/me/.cache/usher',
@@ -60,6 +62,10 @@ test('each variable is read', () => {
     USHER_JA4_HEADER: 'X-JA4',
     USHER_EGRESS_ALLOW: '192.168.7.0/24',
     USHER_RATE_LIMITS: 'management=5, token=off',
+    USHER_SMTP_URL: 'smtps://usher:p%40ss@mail.example.com',
+    USHER_MAIL_FROM: 'Example <no-reply@example.com>',
+    USHER_SMS_URL: 'https://sms.example.com/send',
+    USHER_SMS_AUTHORIZATION: 'Bearer gateway-token',
     USHER_LOG_LEVEL: 'debug',
     TEMPORAL_ADDRESS: 'temporal.example:7233',
     TEMPORAL_NAMESPACE: 'users',
@@ -81,6 +87,8 @@ test('each variable is read', () => {
     ownCertificate: { cert: '/srv/ada/tls/cert.pem', key: '/etc/usher/key.pem' },
     extraCaCerts: '/srv/ada/ca.pem',
     rateLimits: { signUp: 60, token: null, passwordless: 30, management: 5 },
+    smtp: { url: 'smtps://usher:p%40ss@mail.example.com', from: 'Example <no-reply@example.com>' },
+    smsGateway: { url: 'https://sms.example.com/send', authorization: 'Bearer gateway-token' },
     logLevel: 'debug',
     temporal: { address: 'temporal.example:7233', namespace: 'users', security: {} },
     cacheDir: '/cache/usher',
@@ -121,6 +129,12 @@ test.each([
   ['USHER_RATE_LIMITS', 'false'],
   ['USHER_RATE_LIMITS', 'signUp=0'],
   ['USHER_RATE_LIMITS', 'login=5'],
+  ['USHER_SMTP_URL', 'http://mail.example.com'],
+  ['USHER_SMTP_URL', 'mail.example.com:25'],
+  ['USHER_MAIL_FROM', 'nobody'],
+  ['USHER_MAIL_FROM', 'a@example.com\r\nBcc: b@example.com'],
+  ['USHER_SMS_URL', 'sms.example.com'],
+  ['USHER_SMS_AUTHORIZATION', 'a\nb'],
   ['USHER_LOG_LEVEL', 'verbose'],
 ])('%s=%s is refused by name, with what it must be', (name, value) => {
   const problems = problemsOf({ USHER_TRUST_PROXY: '10.0.0.0/8', [name]: value });
@@ -132,6 +146,9 @@ test('what only makes sense together is told', () => {
   expect(problemsOf({ USHER_JA4_HEADER: 'x-ja4' })).toEqual([expect.stringContaining('set USHER_TRUST_PROXY')]);
   expect(problemsOf({ USHER_TLS_CERT: 'cert.pem' })).toEqual(['USHER_TLS_CERT is set without USHER_TLS_KEY: set both or neither']);
   expect(problemsOf({ USHER_TLS_KEY: 'key.pem' })).toEqual(['USHER_TLS_KEY is set without USHER_TLS_CERT: set both or neither']);
+  expect(problemsOf({ USHER_SMTP_URL: 'smtp://mail.example.com' })).toEqual(['USHER_SMTP_URL is set without USHER_MAIL_FROM: set both or neither']);
+  expect(problemsOf({ USHER_MAIL_FROM: 'a@example.com' })).toEqual(['USHER_MAIL_FROM is set without USHER_SMTP_URL: set both or neither']);
+  expect(problemsOf({ USHER_SMS_AUTHORIZATION: 'Bearer x' })).toEqual(['USHER_SMS_AUTHORIZATION is set without USHER_SMS_URL: set both or neither']);
   expect(problemsOf({ TEMPORAL_PROFILE: 'mine' })).toEqual([expect.stringContaining('TEMPORAL_CONFIG_FILE')]);
 });
 

@@ -1,6 +1,6 @@
 import { managementError } from '../domain/api-error.ts';
 import { LIMITS } from '../domain/limits.ts';
-import { createMask } from '../domain/mask-secrets.ts';
+import { createMask, withModuleSecrets } from '../domain/mask-secrets.ts';
 import { DEFAULT_STEP_POLICY } from '../domain/policy.ts';
 import { sampleEvent } from '../domain/sample-events.ts';
 import { isTriggerId, TRIGGERS } from '../domain/triggers.ts';
@@ -36,7 +36,7 @@ export function createTestDraft(deps: { actions: Pick<ActionStore, 'find'>; vers
         { version: runnable, event: event ?? sampleEvent(triggerId, { now: new Date() }), secrets, timeoutMs: TIMEOUT_MS[triggerId] },
         { signal },
       );
-      const mask = createMask(secrets, MIN_MASKED_CHARS);
+      const mask = createMask(withModuleSecrets(secrets, runnable.modules), MIN_MASKED_CHARS);
       return { ...report, logs: report.logs.map((line) => ({ ...line, text: mask(line.text) })) };
     } catch (error) {
       if (error instanceof TestNotRunError) throw managementError(503, error.message);

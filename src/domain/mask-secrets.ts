@@ -1,3 +1,5 @@
+import type { RunnableModule } from './invocation.ts';
+
 /**
  * Makes a function that puts `[secret NAME]` in the place of every secret's value, also where it is written as JSON,
  * in a URL, or line by line. Values shorter than `minChars` stay: they would cut holes into ordinary words.
@@ -17,6 +19,12 @@ export function createMask(secrets: Record<string, unknown>, minChars: number): 
   const forms = [...nameOf.keys()].toSorted((a, b) => b.length - a.length);
   const pattern = new RegExp(forms.map(escaped).join('|'), 'g');
   return (text) => text.replaceAll(pattern, (form) => `[secret ${nameOf.get(form)}]`);
+}
+
+/** The secrets of an Action with those of its modules, which are named `<module>.<name>`. */
+export function withModuleSecrets(own: Record<string, unknown>, modules: RunnableModule[] = []): Record<string, unknown> {
+  const ofModules = modules.flatMap(({ name: module, secrets }) => Object.entries(secrets).map(([name, value]) => [`${module}.${name}`, value]));
+  return { ...own, ...Object.fromEntries(ofModules) };
 }
 
 function formsOf(value: string): string[] {

@@ -35,6 +35,8 @@ export interface Endpoint {
   file?: { field: string; maxBytes: number };
   /** Of the answer that is no error. @default 200, or 204 without `returns` */
   status?: 200 | 201 | 202 | 204 | 302;
+  /** Also answers 204 without a body: when? */
+  empty?: string;
   /** The answer's body: JSON, or a text of `returnsType`. */
   returns?: z.ZodType;
   /** @default application/json */

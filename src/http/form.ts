@@ -1,7 +1,9 @@
 import type { RequestHandler } from 'express';
 import multer, { MulterError } from 'multer';
 import { managementError } from '../domain/api-error.ts';
+import { unsafeText } from '../domain/unsafe-text.ts';
 import type { Endpoint } from './endpoint.ts';
+import { unreadable } from './error-handler.ts';
 
 /** Texts of a form beside its file. */
 const MAX_FIELDS = 20;
@@ -19,7 +21,10 @@ export function readForm({ field, maxBytes }: NonNullable<Endpoint['file']>): Re
       if (error !== undefined) return next(asApiError(error, maxBytes));
       const { file } = req;
       // What is no form at all was left alone.
-      req.body = { ...(req.is('multipart/form-data') ? (req.body as object) : {}), ...(file === undefined ? {} : { [field]: file.buffer.toString() }) };
+      const texts = req.is('multipart/form-data') ? { ...(req.body as object) } : {};
+      const problem = unsafeText(texts);
+      if (problem !== null) return next(unreadable(req, 400, `The form ${problem}.`));
+      req.body = { ...texts, ...(file === undefined ? {} : { [field]: file.buffer.toString() }) };
       next();
     });
   };

@@ -41,8 +41,8 @@ export function mountRoutes(routes: readonly Route[], { auth, checkAnswers }: Mo
       const answer = await handle(call);
       if (checkAnswers) check(endpoint, answer);
       // A handler may have set another one.
-      if (res.statusCode === 200) res.status(endpoint.status ?? (endpoint.returns === undefined ? 204 : 200));
-      if (endpoint.returns === undefined) res.end();
+      if (res.statusCode === 200) res.status(answer === undefined ? 204 : (endpoint.status ?? 200));
+      if (answer === undefined) res.end();
       else if (endpoint.returnsType === undefined) res.json(answer);
       else res.type(endpoint.returnsType).send(answer);
     });

@@ -65,7 +65,7 @@ function operation(endpoint: Endpoint): object {
 }
 
 function responsesOf(endpoint: Endpoint): Responses {
-  const { scopes, params, query, headers, body, returns, returnsType = 'application/json', status, unavailable, errors = [], errorShape = 'management' } = endpoint;
+  const { scopes, params, query, headers, body, returns, returnsType = 'application/json', status, unavailable, empty, errors = [], errorShape = 'management' } = endpoint;
   const hasInput = params !== undefined || query !== undefined || headers !== undefined || body !== undefined;
   const statuses = new Set([...(hasInput ? [400] : []), ...(scopes === null ? [] : [401, 403]), ...errors]);
   const error = contentOf(['application/json'], ERRORS[errorShape]);
@@ -73,6 +73,7 @@ function responsesOf(endpoint: Endpoint): Responses {
   return Object.fromEntries<object>([
     [String(ok), { description: 'It is done.', ...(returns === undefined ? {} : { content: contentOf([returnsType], returns) }) }],
     ...[...statuses].toSorted((a, b) => a - b).map((each): [string, object] => [String(each), { description: REASONS[each] ?? '', content: error }]),
+    ...(empty === undefined ? [] : [['204', { description: empty }] as [string, object]]),
     ...(unavailable === undefined ? [] : [['503', { description: 'Not now.', content: contentOf([returnsType], unavailable) }] as [string, object]]),
     ['429', { description: 'Too many requests: wait as `Retry-After` says.', content: error }],
     ['default', { description: 'It could not be done.', content: error }],

@@ -1,7 +1,7 @@
 import { newUserId } from '../domain/ids.ts';
 import type { ImportFailure, ImportOptions, ImportSummary } from '../domain/job.ts';
 import { type Metadata, postUserRegistrationEvent, type Profile, withProfileDefaults } from '../registration/event.ts';
-import { type Register, type RegisterInput, UserExistsError } from '../registration/register.ts';
+import { type Register, UserExistsError } from '../registration/register.ts';
 import { flag, userRow } from '../registration/user-row.ts';
 import { type Connection, toConnection } from '../store/connections.ts';
 import { type Database, type Queryable, uniqueViolation } from '../store/database.ts';

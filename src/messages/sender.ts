@@ -33,8 +33,8 @@ export function createSender<C extends Channel>(deps: {
   logger: Logger;
 }): Sender {
   const { channel, messages, logger } = deps;
-  const transport = deps.transport as Transport | null;
-  let stopping = false;
+  const transport: Transport | null = deps.transport;
+  const stopping = new AbortController();
   let woken = false;
   let endRest: (() => void) | undefined;
   let running: Promise<void> = Promise.resolve();
@@ -46,7 +46,7 @@ export function createSender<C extends Channel>(deps: {
         clearTimeout(timer);
         resolve();
       };
-      if (stopping || woken) endRest();
+      if (stopping.signal.aborted || woken) endRest();
     });
   }
 
@@ -82,7 +82,7 @@ export function createSender<C extends Channel>(deps: {
   }
 
   async function loop(): Promise<void> {
-    while (!stopping) {
+    while (!stopping.signal.aborted) {
       let more = false;
       try {
         more = await work();
@@ -104,7 +104,7 @@ export function createSender<C extends Channel>(deps: {
       endRest?.();
     },
     async stop() {
-      stopping = true;
+      stopping.abort();
       endRest?.();
       await running;
       transport?.close();

@@ -83,9 +83,6 @@ export interface UserCreation {
   logRefusal(input: NewUser, description: string): Promise<void>;
 }
 
-/** A verdict where no Action was asked. */
-const NOT_ASKED = { execution: null, failures: [], cacheChanges: [] } satisfies Partial<Verdict>;
-
 export function createUserCreation(deps: CreateUserDeps): UserCreation {
   const { database, keyring } = deps;
 

@@ -46,7 +46,7 @@ export function createHandIn({ database, register }: { database: Database; regis
         userId: event.user.user_id,
         connection: event.connection,
         clientId,
-        event: completed(content as OutsideEvent, createdAt),
+        event: completed(content, createdAt),
         cacheChanges: { triggerId: 'post-user-registration', changes: [] },
         log: { type: 'ss', item: logItem(event) },
         alsoWrite: (tx, id) => writeHandedIn(tx, key, { id, createdAt }),

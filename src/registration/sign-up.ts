@@ -1,11 +1,12 @@
 import { hashPassword } from '../passwords.ts';
 import type { ClientStore } from '../store/clients.ts';
-import { type Connection, type ConnectionStore, isEnabledFor } from '../store/connections.ts';
+import { type ConnectionStore, isEnabledFor } from '../store/connections.ts';
 import type { UserStore } from '../store/users.ts';
 import type { CreateRefusal, NewUser, UserCreation } from './create-user.ts';
 import type { Metadata, Profile, RequestFacts } from './event.ts';
 import { findPasswordProblem, type PasswordProblem } from './password-rules.ts';
 import type { UserMails } from './user-mails.ts';
+import { findUsernameProblem, type UsernameProblem } from './username-rules.ts';
 
 /** What a person gives to sign up, checked for form. */
 export interface SignUpInput {
@@ -27,8 +28,8 @@ export interface SignUpInput {
 
 /** Why nobody was signed up. `exists-untold`: the user exists, and the tenant does not want that told. */
 export type Refusal =
-  | { kind: 'unknown-client' | 'unknown-connection' | 'signup-disabled' | 'exists-untold' | 'username-missing' }
-  | { kind: 'username-length'; min: number; max: number }
+  | { kind: 'unknown-client' | 'unknown-connection' | 'signup-disabled' | 'exists-untold' }
+  | UsernameProblem
   | PasswordProblem
   | CreateRefusal;
 
@@ -48,9 +49,6 @@ export interface SignUpDeps {
 }
 
 export type SignUp = (input: SignUpInput) => Promise<SignUpOutcome>;
-
-/** Auth0's bounds where the connection does not say. */
-const USERNAME_CHARS = { min: 1, max: 15 };
 
 /**
  * Signs a user up on a database connection: the fast refusals first, then the way that every new user takes. The mail that
@@ -101,13 +99,6 @@ const PASSWORD_PROBLEMS: Record<PasswordProblem['kind'], string> = {
   'common-password': 'Password is too common',
   'personal-password': 'Password contains user information',
 };
-
-function findUsernameProblem({ options }: Connection, username: string | null): Refusal | null {
-  if (options.requires_username !== true) return null;
-  if (username === null) return { kind: 'username-missing' };
-  const { min = USERNAME_CHARS.min, max = USERNAME_CHARS.max } = options.validation?.username ?? {};
-  return username.length < min || username.length > max ? { kind: 'username-length', min, max } : null;
-}
 
 function refused(refusal: Refusal): SignUpOutcome {
   return { outcome: 'refused', refusal };

@@ -1,5 +1,5 @@
-import type { MailContent } from '../messages/templates.ts';
-import { changePasswordMail, verifyEmailMail } from '../messages/templates.ts';
+import { CHANGE_PASSWORD_PATH, VERIFY_EMAIL_PATH } from '../domain/page-paths.ts';
+import { changePasswordMail, type MailContent, verifyEmailMail } from '../messages/templates.ts';
 import type { Queryable } from '../store/database.ts';
 import type { Keyring } from '../store/keyring.ts';
 import { writeMessage } from '../store/messages.ts';
@@ -7,7 +7,7 @@ import type { NewTicket, TicketStore } from '../store/tickets.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 /** Auth0's default for the links of both mails. */
-export const TICKET_LIFETIME_MS = 5 * DAY_MS;
+const TICKET_LIFETIME_MS = 5 * DAY_MS;
 
 /** Whose link it is. */
 export interface LinkFor {
@@ -56,7 +56,3 @@ export function createUserMails({ keyring, tickets, origin }: { keyring: Keyring
     },
   };
 }
-
-/** Our pages. */
-export const VERIFY_EMAIL_PATH = '/usher/verify-email';
-export const CHANGE_PASSWORD_PATH = '/usher/change-password';

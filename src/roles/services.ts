@@ -35,6 +35,7 @@ import { createUserCreation } from '../registration/create-user.ts';
 import { createHandIn } from '../registration/outside.ts';
 import { createPreUserRegistration } from '../registration/pre-user-registration.ts';
 import { createRegister } from '../registration/register.ts';
+import { createUserMails } from '../registration/user-mails.ts';
 import type { SandboxPool } from '../sandbox/pool.ts';
 import { searchLogs } from '../search/search-logs.ts';
 import { searchUsers, sortUsers } from '../search/search-users.ts';
@@ -57,6 +58,7 @@ import { createResourceServerStore } from '../store/resource-servers.ts';
 import { createRoleStore } from '../store/roles.ts';
 import { createModuleStore } from '../store/modules.ts';
 import { createSigningKeys } from '../store/signing-keys.ts';
+import { createTicketStore } from '../store/tickets.ts';
 import { createUserStore } from '../store/users.ts';
 import { createVersionStore } from '../store/versions.ts';
 import { authenticationRoutes } from './authentication-routes.ts';
@@ -111,6 +113,7 @@ export function createServices(deps: ServicesDeps): { auth: Auth; origins: Clien
   });
   const register = createRegister({ database, keyring, onCommitted: deps.wakeDispatcher });
   const users = createUserStore({ database });
+  const userMails = createUserMails({ keyring, tickets: createTicketStore({ database }), origin: deps.origin });
   const roles = createRoleStore({ database });
   const logs = createLogStore({ db: database.db, keyring });
   const userCreation = createUserCreation({ database, keyring, preUserRegistration, register });
@@ -130,7 +133,7 @@ export function createServices(deps: ServicesDeps): { auth: Auth; origins: Clien
     jobRunner,
     routes: [
       ...healthRoutes(deps),
-      ...authenticationRoutes({ ...deps, auth, clients, connections, clientGrants, resourceServers, signingKeys, users, userCreation }),
+      ...authenticationRoutes({ ...deps, auth, clients, connections, clientGrants, resourceServers, signingKeys, users, userCreation, userMails, jobs }),
       ...connectionsRoutes({ connections: connectionManagement }),
       ...enabledClientsRoutes({ connections: connectionManagement }),
       ...clientsRoutes({ clients: createClientManagement({ database, keyring, onChanged: origins.forget }) }),
@@ -152,6 +155,8 @@ export function createServices(deps: ServicesDeps): { auth: Auth; origins: Clien
         clients,
         connections,
         userCreation,
+        userMails,
+        wakeSender: deps.wakeSender,
         search: { condition: (q) => searchUsers(database, q), order: (sort) => sortUsers(database, sort) },
         fingerprintHeaders: deps.fingerprintHeaders,
       }),

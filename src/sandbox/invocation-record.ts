@@ -1,6 +1,6 @@
 import type { ActionError, Invocation, InvocationReport, LogLine, OutgoingCall } from '../domain/invocation.ts';
 import { LIMITS } from '../domain/limits.ts';
-import { createMask } from '../domain/mask-secrets.ts';
+import { createMask, withModuleSecrets } from '../domain/mask-secrets.ts';
 import type { FromSandbox } from './runner/messages.ts';
 
 /** Of an attempt with more calls than this the latest are kept. */
@@ -33,8 +33,8 @@ export function createInvocationRecord(invocation: Invocation, onLateOutput: ((l
   const start = performance.now();
   const logs: LogLine[] = [];
   const calls = new Map<number, OutgoingCall>();
-  const ofModules = (invocation.version.modules ?? []).map((module) => module.secrets);
-  const mask = createMask(Object.assign({}, ...ofModules, invocation.event['secrets']) as Record<string, unknown>, MIN_SECRET_CHARS);
+  const secrets = withModuleSecrets((invocation.event['secrets'] ?? {}) as Record<string, unknown>, invocation.version.modules);
+  const mask = createMask(secrets, MIN_SECRET_CHARS);
   let logBytes = 0;
   let logsTruncated = false;
   let hasStarted = false;

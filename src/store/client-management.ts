@@ -34,7 +34,7 @@ export interface ClientManagement {
   get(id: string): Promise<ClientRecord>;
   /** @param client.id made when it is left out. @throws {ApiError} 409 when the id is taken. */
   create(client: { id?: string | undefined; name: string } & ClientChange): Promise<ClientRecord>;
-  /** @throws {ApiError} 404; 409 for a new secret of the first client. */
+  /** @throws {ApiError} 404; 409 for a new secret of the first client, and for grants that would lock its owner out. */
   update(id: string, change: ClientChange): Promise<ClientRecord>;
   /** Makes a new secret. @throws {ApiError} 404; 409 for the first client. */
   rotateSecret(id: string): Promise<ClientRecord>;
@@ -93,6 +93,9 @@ export function createClientManagement({ database, keyring, onChanged }: { datab
       const before = await find(id, tx);
       if (secret !== undefined) {
         await refuseFirst(tx, id, 'its secret is the one of USHER_CLIENT_SECRET or of the file client-secret in the data directory: change it there, and start Usher anew');
+      }
+      if (Array.isArray(settings['grant_types']) && !settings['grant_types'].includes('client_credentials')) {
+        await refuseFirst(tx, id, 'without the grant client_credentials nobody could get a token for this API');
       }
       const after: Row<'client'> = {
         ...before,

@@ -19,7 +19,6 @@ export interface CliOptions {
 /** Runs Auth0's Deploy CLI, unmodified, as a program of its own. @throws with all that it said when it fails. */
 export async function deployCli(usher: HttpsUsher, command: 'import' | 'export', folder: string, options: CliOptions = {}): Promise<string> {
   const args = command === 'import' ? ['--input_file', folder] : ['--format', 'directory', '--output_folder', folder];
-  const t0 = performance.now();
   const child = spawn(process.execPath, [CLI, command, ...args], {
     env: {
       AUTH0_DOMAIN: usher.domain,
@@ -35,7 +34,6 @@ export async function deployCli(usher: HttpsUsher, command: 'import' | 'export',
   let said = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text: Buffer) => void (said += text.toString()));
   const [code] = (await once(child, 'close')) as [number | null];
-  console.log(command, Math.round(performance.now() - t0)); if (process.env.SAY) console.log(said);
   if (code !== 0 || /error/.test(said)) throw new Error(`The Deploy CLI ended with ${code} and said:\n${said}`);
   return said;
 }

@@ -10,8 +10,8 @@ import { trustAlso } from '../../src/tls/trust.ts';
 import { startTestApp, type TestApp } from '../http/test-app.ts';
 
 /** The test API over HTTPS, which is all that Auth0's clients speak. */
-export interface HttpsUsher {
-  app: TestApp;
+export interface HttpsUsher<A extends TestApp = TestApp> {
+  app: A;
   /** Host and port: what a client of Auth0 is given as its domain. */
   domain: string;
   /** For the `NODE_EXTRA_CA_CERTS` of other programs. */
@@ -21,11 +21,15 @@ export interface HttpsUsher {
 
 /** Starts it; this process trusts its certificate from then on, as with `NODE_EXTRA_CA_CERTS`. */
 export async function startHttpsUsher(): Promise<HttpsUsher> {
+  return await serveOverHttps(await startTestApp());
+}
+
+/** The same for an app that was started already; it is closed with it. */
+export async function serveOverHttps<A extends TestApp>(app: A): Promise<HttpsUsher<A>> {
   const folder = await mkdtemp(join(tmpdir(), 'usher-clients-'));
   const { tls } = dataPaths(folder);
   const authority = await openAuthority(tls);
   trustAlso([authority.certificate]);
-  const app = await startTestApp();
   const server = createServer(await localPair(authority, tls, [])(), app.express);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -140,6 +140,7 @@ describe('the first client', () => {
     expect((await call('GET', `/${CLIENT_ID}`)).body).toMatchObject({ client_id: CLIENT_ID, name: 'First client' });
     expect((await call('PATCH', `/${CLIENT_ID}`, { description: 'Ours' })).body).toMatchObject({ description: 'Ours' });
     expect(await call('DELETE', `/${CLIENT_ID}`)).toMatchObject({ status: 409, body: { message: expect.stringContaining('AUTH0_EXCLUDED_CLIENTS') } });
+    expect((await call('PATCH', `/${CLIENT_ID}`, { grant_types: ['password'] })).status).toBe(409);
     for (const change of [call('POST', `/${CLIENT_ID}/rotate-secret`), call('PATCH', `/${CLIENT_ID}`, { client_secret: 'x'.repeat(32) })]) {
       expect(await change).toMatchObject({ status: 409, body: { message: expect.stringContaining('USHER_CLIENT_SECRET') } });
     }

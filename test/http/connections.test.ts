@@ -100,7 +100,7 @@ describe('the clients of a connection', () => {
     const { id } = found[0];
     const { body: client } = await postJson(`${app.url}/api/v2/clients`, { name: 'Second' }, headers);
     const ids = async () => (await call('GET', `/${id}/clients`)).body.clients.map((each: { client_id: string }) => each.client_id).toSorted();
-    expect(await ids()).toEqual([CLIENT_ID, client.client_id].toSorted());
+    expect(await ids()).toEqual([CLIENT_ID, client.client_id as string].toSorted());
     expect((await signUp(app, { client_id: client.client_id })).status).toBe(200);
     await call('PATCH', `/${id}/clients`, [{ client_id: client.client_id, status: false }]);
     expect(await ids()).toEqual([CLIENT_ID]);
@@ -132,7 +132,7 @@ describe('the list of connections', () => {
     const { body } = await call('GET', '?strategy=email&strategy=sms&take=1&include_totals=true');
     expect(Object.keys(body).toSorted()).toEqual(['connections', 'next']);
     const rest = await call('GET', `?strategy=email&strategy=sms&take=5&from=${body.next}`);
-    expect([...names({ body } as Answer), ...names(rest)].toSorted()).toEqual(['mail', 'text']);
+    expect(new Set([...names({ body } as Answer), ...names(rest)])).toEqual(new Set(['mail', 'text']));
     expect(rest.body).not.toHaveProperty('next');
   });
 });

@@ -172,6 +172,7 @@ describe('POST /api/v2/jobs/users-imports', () => {
     expect(noForm.status).toBe(400);
     const cut = await send(`${app.url}/api/v2/jobs/users-imports`, { method: 'POST', headers: { ...headers, 'content-type': 'multipart/form-data; boundary=x' }, body: '--x\r\ncontent-disposition: form-data; name="users"; filename="u"\r\n\r\n[' });
     expect(cut.status).toBe(400);
+    expect((await importUsers([], { external_id: 'a\0b' })).body.message).toBe('The form holds a NUL character.');
     expect((await importUsers([], { connection_id: 'con_none' })).status).toBe(404);
     expect((await importUsers([], { more: '1' })).body.message).toBe("Payload validation error: 'Additional properties not allowed: more'.");
   });

@@ -293,7 +293,7 @@ describeOnEachStore('modules', (newWorld) => {
       }
       const { id } = await createAction({ modules: [{ module_id: moduleId }] });
       const { body: deployed } = await api.call('POST', `/actions/${id}/deploy`);
-      expect(await outputOf(deployed.id)).toEqual(['failed with [secret KEY]']);
+      expect(await outputOf(deployed.id)).toEqual([`failed with [secret ${name}.KEY]`]);
     });
   });
 });

@@ -45,6 +45,12 @@ const badRequest = (message: unknown, errorCode?: string) => refused(400, 'Bad R
 const invalid = (problem: string) => badRequest(`Payload validation error: '${problem}'.`, 'invalid_body');
 const notThere = refused(404, 'Not Found', 'The user does not exist.', 'inexistent_user');
 
+/** The addresses that mails ask a user to verify. */
+async function toVerify(userId: string): Promise<(string | null)[]> {
+  const tickets = await app.database.db.selectFrom('ticket').select('email').where('user_id', '=', userId).where('kind', '=', 'verify_email').orderBy('created_at').execute();
+  return tickets.map(({ email }) => email);
+}
+
 async function create(fields: Record<string, unknown> = {}): Promise<Answer['body']> {
   const { status, body } = await call('POST', '/users', newUser(fields));
   expect(status, JSON.stringify(body)).toBe(201);
@@ -163,6 +169,27 @@ describe('POST /users', () => {
     expect((await call('POST', '/users', newUser({ connection: 'names', email: 'another@example.com', username: 'ADA_l' }))).status).toBe(409);
   });
 
+  test('a mail asks to verify the address of a database user, unless it is verified or the request says otherwise', async () => {
+    const mailsFor = async (fields: Record<string, unknown>) => await toVerify((await create({ email: `m${Math.random()}@example.com`, ...fields })).user_id);
+    expect(await mailsFor({ email: 'verify-me@example.com' })).toEqual(['verify-me@example.com']);
+    expect(await mailsFor({ verify_email: false })).toEqual([]);
+    expect(await mailsFor({ email_verified: true })).toEqual([]);
+    expect(await mailsFor({ email_verified: true, verify_email: true })).toHaveLength(1);
+    expect(await mailsFor({ connection: 'email', password: undefined })).toEqual([]);
+  });
+
+  test('a password must not be common or the name of its user, where the connection asks for that', async () => {
+    const options = { passwordPolicy: 'low', password_dictionary: { enable: true }, password_no_personal_info: { enable: true } } as const;
+    await app.setConnectionOptions(options);
+    try {
+      expect(await call('POST', '/users', newUser({ password: 'letmein' }))).toMatchObject(badRequest('PasswordDictionaryError: Password is too common'));
+      const { user_id: id } = await create({ family_name: 'Lovelace' });
+      expect(await call('PATCH', at(id), { password: 'my-lovelace-1' })).toMatchObject(badRequest('PasswordNoUserInfoError: Password contains user information'));
+    } finally {
+      await app.setConnectionOptions({ passwordPolicy: 'good' });
+    }
+  });
+
   test('users without a password: by e-mail and by SMS', async () => {
     expect(await create({ connection: 'email', password: undefined, email_verified: true })).toMatchObject({ user_id: expect.stringMatching(/^email\|/), email_verified: true });
     const sms = await create({ connection: 'sms', password: undefined, email: undefined, phone_number: `+4930${people}` });
@@ -241,6 +268,16 @@ describe('PATCH /users/{id}', () => {
     expect((await call('PATCH', at(id), { email: `P${people}@example.com` })).body).toMatchObject({ email_verified: true });
     expect((await call('PATCH', at(id), { email: `new${people}@example.com`, client_id: CLIENT_ID })).body).toMatchObject({ email: `new${people}@example.com`, email_verified: false, name: `p${people}@example.com` });
     expect((await call('PATCH', at(id), { email: `newer${people}@example.com`, email_verified: true })).body).toMatchObject({ email_verified: true });
+  });
+
+  test('a mail asks to verify the new address, when the request wants it', async () => {
+    const { user_id: id } = await create({ verify_email: false });
+    await call('PATCH', at(id), { email: `one${people}@example.com` });
+    expect(await toVerify(id)).toEqual([]);
+    await call('PATCH', at(id), { email: `two${people}@example.com`, verify_email: true });
+    expect(await toVerify(id)).toEqual([`two${people}@example.com`]);
+    await call('PATCH', at(id), { email: `three${people}@example.com`, email_verified: true, verify_email: true });
+    expect(await toVerify(id)).toHaveLength(1);
   });
 
   test('a new password is held against the policy, and its time is kept', async () => {

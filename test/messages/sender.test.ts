@@ -13,19 +13,19 @@ import { type MailServer, startMailServer, startSmsGateway, until } from './mail
 import { mailTo } from './mail.ts';
 
 const FROM = 'Usher <no-reply@usher.example>';
-const running: (Sender | { close(): unknown })[] = [];
+const senders: Sender[] = [];
+const servers: { close(): unknown }[] = [];
 
 afterEach(async () => {
-  for (const each of running.splice(0)) await ('stop' in each ? each.stop() : each.close());
+  // The servers wait for the connections that senders keep.
+  for (const sender of senders.splice(0)) await sender.stop();
+  for (const server of servers.splice(0)) await server.close();
 });
 
-function ending<T extends Sender | { close(): unknown }>(each: T): T {
-  running.unshift(each);
-  return each;
-}
-
 async function mailServer(options?: Parameters<typeof startMailServer>[0]): Promise<MailServer> {
-  return ending(await startMailServer(options));
+  const server = await startMailServer(options);
+  servers.push(server);
+  return server;
 }
 
 describeEachStore('messages', (fresh) => {
@@ -38,9 +38,10 @@ describeEachStore('messages', (fresh) => {
     lines.length = 0;
     const logger = pino({}, { write: (line: string) => void lines.push(line) });
     const messages = createMessageStore({ database, keyring });
-    const senders = ending(createSenders({ smtp: null, smsGateway: null, ...transports, messages, alone, logger }));
-    await senders.start();
-    return senders;
+    const sender = createSenders({ smtp: null, smsGateway: null, ...transports, messages, alone, logger });
+    senders.push(sender);
+    await sender.start();
+    return sender;
   }
 
   async function write({ database, keyring }: TestStore, ...messages: Message[]): Promise<void> {
@@ -124,13 +125,14 @@ describeEachStore('messages', (fresh) => {
     await until(async () => (await rows(usher)).every((row) => row.state === 'failed'), 'both to be given up');
     expect((await rows(usher)).map((row) => row.error)).toEqual(['the SMTP server did not take the mail: EENVELOPE 550', 'it would come too late']);
     expect(lines.filter((line) => line.includes('not tried any more'))).toHaveLength(2);
-    expect(lines.join('')).not.toMatch(/ada|ben|Hello/);
+    expect(lines.join('')).not.toMatch(/ada@|ben@|Hello/);
     expect(server.mails).toEqual([]);
   });
 
   test('a text message goes to the gateway with its authorization, and again after an answer that is no success', async () => {
     const usher = await open();
-    const gateway = ending(await startSmsGateway());
+    const gateway = await startSmsGateway();
+    servers.push(gateway);
     gateway.status = 503;
     const sender = await startSenders(usher, { smsGateway: { url: gateway.url, authorization: 'Bearer gateway-token' } });
     await write(usher, { channel: 'sms', to: '+4912345678', from: 'Usher', text: 'Your code is 1', usefulUntil: Date.now() + 60_000 });

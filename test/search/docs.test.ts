@@ -1,3 +1,6 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { searchLogs } from '../../src/search/search-logs.ts';
@@ -35,7 +38,7 @@ const examples = (heading: string, first: string): [string, string[]][] =>
   table(section(heading), first).map(([q, ids]) => [q!.code[0]!, ids!.code]);
 
 describe('docs/user-search.md', () => {
-  const database = openSqlite(':memory:');
+  const database = openSqlite(join(mkdtempSync(join(tmpdir(), 'usher-search-')), 'usher.db'));
   beforeAll(async () => {
     await prepareTables(database);
     await putUsers(database, json(section('Users')) as TestUser[]);

@@ -1,3 +1,6 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { sql } from 'kysely';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { searchUsers, sortUsers } from '../../src/search/search-users.ts';
@@ -200,7 +203,7 @@ describeEachStore('search for users', (fresh) => {
 });
 
 it('a search that stops SQLite for 2 seconds is given up with 503, and the next one works', async () => {
-  const database = openSqlite(':memory:');
+  const database = openSqlite(join(mkdtempSync(join(tmpdir(), 'usher-search-')), 'usher.db'));
   await prepareTables(database);
   await putUsers(database, USERS);
   await sql`insert into user_account (id, connection_id, email_verified, phone_verified, profile, user_metadata, app_metadata, created_at, updated_at)

@@ -71,8 +71,8 @@ const PROPERTIES = {
 
 const NAME = z.string().min(1).max(255).regex(/^[^<>]*$/);
 const SECRET = z.string().min(16).max(128);
-/** More than 10 are refused once they are merged with what is there. */
-const METADATA = z.record(z.string().min(1).max(255), z.string().max(255).nullable());
+/** At most 10 stay; those that are taken out (null) do not count. */
+const METADATA = z.record(z.string().min(1).max(255), z.string().max(255).nullable()).meta({ maxProperties: 10 });
 
 export const CREATE_CLIENT = z.strictObject({
   name: NAME,

@@ -27,7 +27,8 @@ const MAX_METADATA = 10;
 
 const METADATA = z
   .record(z.string().max(255), z.string().max(255))
-  .refine((metadata) => Object.keys(metadata).length <= MAX_METADATA, `Too many properties, maximum ${MAX_METADATA}`);
+  .refine((metadata) => Object.keys(metadata).length <= MAX_METADATA, `Too many properties, maximum ${MAX_METADATA}`)
+  .meta({ maxProperties: MAX_METADATA });
 
 const CLIENT_IDS = z.array(ID).max(1000);
 

@@ -105,20 +105,19 @@ export function jobsRoutes({ jobs, connections, wakeJobs, publicUrl }: JobsRoute
         method: 'get',
         path: `${PATH}/{id}/errors`,
         summary: 'Get the users that an import could not import, and why',
-        description: '204 when there is none. Of a job that failed as a whole: the job.',
+        description: 'Of a job that failed as a whole: the job.',
+        empty: 'There are none.',
         tag: 'jobs',
         scopes: ['create:users', 'read:users'],
         params: ID_PATH,
         returns: z.union([JOB_FAILURES, JOB]).optional(),
         errors: [404],
       },
-      async ({ params, res }) => {
+      async ({ params }) => {
         const job = await jobs.find(params.id);
         if (job.status === 'failed') return jobAnswer(job);
         const failures = await jobs.listFailures(job.id);
-        if (failures.length > 0) return failures;
-        res.status(204);
-        return undefined;
+        return failures.length > 0 ? failures : undefined;
       },
     ),
     route(

@@ -3,8 +3,8 @@ import { DATE, FLAG, ID } from '../schema/common.ts';
 
 const FIELDS = z.array(
   z.strictObject({
-    name: z.string().min(1).max(200).regex(/^[^\0]+$/).describe('Such as `email`, `user_metadata.plan` or `identities[0].connection`.'),
-    export_as: z.string().min(1).max(200).regex(/^[^\0]+$/).optional().describe('Its title in the file.'),
+    name: z.string().min(1).max(200).describe('Such as `email`, `user_metadata.plan` or `identities[0].connection`.'),
+    export_as: z.string().min(1).max(200).optional().describe('Its title in the file.'),
   }),
 ).max(30);
 
@@ -13,7 +13,7 @@ export const IMPORT_BODY = z.strictObject({
   users: z.string().meta({ format: 'binary' }).describe('A JSON array of users in the form of an Auth0 import, at most 500 kB.'),
   connection_id: ID,
   upsert: FLAG.default(false).describe('Update users that are there already; else they fail.'),
-  external_id: z.string().max(255).regex(/^[^\0]*$/).optional(),
+  external_id: z.string().max(255).optional(),
   send_completion_email: FLAG.optional().describe('Taken, but no such mail is sent here.'),
   usher_registrations: FLAG.default(false).describe('Ours. Each user that is inserted is a registration: post-user-registration Actions run.'),
 });

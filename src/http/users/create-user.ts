@@ -2,17 +2,21 @@ import { type ApiError, managementError } from '../../domain/api-error.ts';
 import { hashPassword } from '../../passwords.ts';
 import type { CreateRefusal, NewUser, UserCreation } from '../../registration/create-user.ts';
 import type { RequestFacts } from '../../registration/event.ts';
+import type { UserMails } from '../../registration/user-mails.ts';
 import type { Client } from '../../store/clients.ts';
 import type { Connection, ConnectionStore } from '../../store/connections.ts';
 import type { UserStore } from '../../store/users.ts';
 import { profileIn } from '../schema/user.ts';
-import { identifierOf, invalidBody, noSuchConnection, refusePassword, refuseUsername, weakPassword } from './connection-rules.ts';
+import { badPassword, identifierOf, invalidBody, noSuchConnection, refusePassword, refuseUsername } from './connection-rules.ts';
 import type { CreateUserBody } from './requests.ts';
 
 export interface CreateUserDeps {
   connections: Pick<ConnectionStore, 'findByName'>;
   users: Pick<UserStore, 'findTaken'>;
   userCreation: UserCreation;
+  userMails: Pick<UserMails, 'writeVerifyEmail'>;
+  /** Called when a mail was committed. */
+  wakeSender(): void;
 }
 
 /** Who asks for the new user, and how. */
@@ -29,16 +33,22 @@ export interface Asker {
  * @returns its id.
  * @throws {ApiError} 400 for what the connection refuses and what an Action denies, 409 when there is such a user.
  */
-export async function createUser({ connections, users, userCreation }: CreateUserDeps, body: CreateUserBody, asker: Asker): Promise<string> {
+export async function createUser(deps: CreateUserDeps, body: CreateUserBody, asker: Asker): Promise<string> {
+  const { connections, users, userCreation } = deps;
   const connection = await connections.findByName(body.connection);
   if (connection === null) throw noSuchConnection();
   const identifier = identifierOf(connection);
   refuseByConnection(connection, identifier, body);
 
-  const user = toNewUser(connection, body, asker);
+  const { email } = body;
+  const isToVerify = email !== undefined && (body.verify_email ?? (connection.strategy === 'auth0' && body.email_verified !== true));
+  const user: NewUser = {
+    ...toNewUser(connection, body, asker),
+    ...(isToVerify ? { alsoWrite: (tx, { userId }) => deps.userMails.writeVerifyEmail(tx, { userId, email, clientId: null }) } : {}),
+  };
   const phoneNumber = identifier === 'phone_number' ? user.phoneNumber : null;
   const problem =
-    (body.password === undefined ? null : weakPassword(connection, body.password)) ??
+    (body.password === undefined ? null : badPassword(connection, body.password, user)) ??
     ((await users.findTaken(connection.id, { email: user.email, username: user.username, phoneNumber })) === null ? null : userExists());
   if (problem !== null) {
     await userCreation.logRefusal(user, problem.message);
@@ -46,16 +56,16 @@ export async function createUser({ connections, users, userCreation }: CreateUse
   }
   const result = await userCreation.create(user);
   if (result.outcome === 'refused') throw asError(result.refusal);
+  if (isToVerify) deps.wakeSender();
   return result.user.userId;
 }
 
 function refuseByConnection(connection: Connection, identifier: 'email' | 'phone_number', body: CreateUserBody): void {
   const required: (keyof CreateUserBody)[] = [identifier];
   if (connection.strategy === 'auth0') required.push('password');
-  if (connection.options.requires_username === true) required.push('username');
   const missing = required.find((field) => body[field] === undefined);
   if (missing !== undefined) throw invalidBody(`Missing required property: ${missing}`);
-  if (body.username !== undefined) refuseUsername(connection);
+  refuseUsername(connection, body.username ?? null);
   if (body.password !== undefined) refusePassword(connection);
 }
 

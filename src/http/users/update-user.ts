@@ -2,15 +2,20 @@ import { managementError } from '../../domain/api-error.ts';
 import { LIMITS } from '../../domain/limits.ts';
 import { hashPassword } from '../../passwords.ts';
 import type { Metadata, Profile } from '../../registration/event.ts';
+import type { PasswordOwner } from '../../registration/password-rules.ts';
+import type { UserMails } from '../../registration/user-mails.ts';
 import type { Connection, ConnectionStore } from '../../store/connections.ts';
 import type { StoredUser, UserChange, UserStore } from '../../store/users.ts';
 import { PROFILE_FIELDS } from '../schema/user.ts';
-import { identifierOf, invalidBody, refusePassword, refuseUsername, weakPassword } from './connection-rules.ts';
+import { badPassword, identifierOf, invalidBody, refusePassword, refuseUsername } from './connection-rules.ts';
 import type { UpdateUserBody } from './requests.ts';
 
 export interface UpdateUserDeps {
   connections: Pick<ConnectionStore, 'findByName'>;
   users: Pick<UserStore, 'find' | 'update'>;
+  userMails: Pick<UserMails, 'writeVerifyEmail'>;
+  /** Called when a mail was committed. */
+  wakeSender(): void;
 }
 
 /**
@@ -18,17 +23,22 @@ export interface UpdateUserDeps {
  *
  * @throws {ApiError} 404; 400 for what Auth0 and the connection refuse.
  */
-export async function updateUser({ connections, users }: UpdateUserDeps, id: string, body: UpdateUserBody): Promise<StoredUser> {
+export async function updateUser({ connections, users, userMails, wakeSender }: UpdateUserDeps, id: string, body: UpdateUserBody): Promise<StoredUser> {
   refuseTogether(body);
-  const { connection_name: connectionName } = await users.find(id);
-  if (body.connection !== undefined && body.connection !== connectionName) {
+  const user = await users.find(id);
+  if (body.connection !== undefined && body.connection !== user.connection_name) {
     throw managementError(400, `The user has no identity in the connection '${body.connection}'.`, 'invalid_body');
   }
-  const connection = await connections.findByName(connectionName);
+  const connection = await connections.findByName(user.connection_name);
   if (connection === null) throw new Error(`the connection of user ${id} is gone`);
-  refuseByConnection(connection, body);
+  refuseByConnection(connection, body, user);
   const passwordHash = body.password === undefined ? undefined : await hashPassword(body.password);
-  return await users.update(id, (before) => changeOf(before, body, passwordHash));
+  const updated = await users.update(id, (before) => changeOf(before, body, passwordHash), async (tx, { email, email_verified: isVerified }) => {
+    if (body.verify_email !== true || email === null || isVerified === 1) return;
+    await userMails.writeVerifyEmail(tx, { userId: id, email, clientId: body.client_id ?? null });
+  });
+  if (body.verify_email === true) wakeSender();
+  return updated;
 }
 
 /** Seen in the answers of Auth0, as clients repeat them; in this order in the message. */
@@ -45,16 +55,19 @@ function refuseTogether(body: UpdateUserBody): void {
   if (both !== undefined) throw managementError(400, `Cannot update ${both[0]} and ${both[1]} simultaneously`, 'invalid_body');
 }
 
-function refuseByConnection(connection: Connection, body: UpdateUserBody): void {
+function refuseByConnection(connection: Connection, body: UpdateUserBody, user: StoredUser): void {
   if (body[identifierOf(connection)] === null) throw invalidBody(`${identifierOf(connection)} identifies the user and cannot be removed`);
-  if (typeof body.username === 'string') refuseUsername(connection);
-  if (body.username === null && connection.options.requires_username === true) throw invalidBody('the connection requires a username');
+  if (body.username !== undefined) refuseUsername(connection, body.username);
   if (body.password !== undefined) {
     refusePassword(connection);
-    const problem = weakPassword(connection, body.password);
+    const problem = badPassword(connection, body.password, ownerOf(user));
     if (problem !== null) throw problem;
   }
   if (body.email_verified !== undefined && connection.strategy === 'sms') throw managementError(400, 'Cannot update email_verified for this user', 'invalid_body');
+}
+
+function ownerOf({ email, username, profile, user_metadata: userMetadata }: StoredUser): PasswordOwner {
+  return { email, username, profile: JSON.parse(profile) as Profile, userMetadata: JSON.parse(userMetadata) as Metadata };
 }
 
 function changeOf(before: StoredUser, body: UpdateUserBody, passwordHash: string | undefined): UserChange {

@@ -34,7 +34,8 @@ export function registrationsRoutes({ handIn }: { handIn: HandInRegistration }):
         method: 'post',
         path: `${PATH}/auth0-events`,
         summary: 'Hand in the user.created events of an Auth0 Event Stream',
-        description: "The event's id is the idempotency key. Test events, and events of other types, are answered with 204 and change nothing.",
+        description: "The event's id is the idempotency key.",
+        empty: 'A test event, or one of another type: nothing was changed.',
         tag: 'registrations',
         scopes: ['create:registrations'],
         basic: true,
@@ -44,11 +45,8 @@ export function registrationsRoutes({ handIn }: { handIn: HandInRegistration }):
         errors: [409],
         ours: true,
       },
-      async ({ body, token, res }) => {
-        if (!isUserCreated(body) || body.a0purpose === 'test') {
-          res.status(204);
-          return;
-        }
+      async ({ body, token }) => {
+        if (!isUserCreated(body) || body.a0purpose === 'test') return undefined;
         return accepted(await handIn({ clientId: token.clientId, idempotencyKey: body.id, event: eventOfUserCreated(body) }));
       },
     ),

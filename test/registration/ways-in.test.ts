@@ -1,0 +1,135 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { DEFAULT_CONNECTION } from '../../src/store/connections.ts';
+import { sealedAs } from '../../src/store/ledger-rows.ts';
+import { type LoginApp, OTP, startLoginApp } from '../authentication/login-app.ts';
+import { until } from '../builds/harness.ts';
+import { bearer, PASSWORD, postJson, send, validSignUp } from '../http/test-app.ts';
+import { outsideEvent } from './outside-event.ts';
+
+const page = readFileSync(new URL('../../docs/registrations.md', import.meta.url), 'utf8');
+
+/** Where people and the callers of the Management API sit. */
+const PERSON = '198.51.100.7';
+const CALLER = '198.51.100.8';
+
+const HANDED_IN = outsideEvent();
+
+interface Event {
+  connection: { strategy: string };
+  user: Record<string, unknown>;
+  request?: { ip: string };
+}
+
+let app: LoginApp;
+let token: { authorization: string };
+
+beforeAll(async () => {
+  app = await startLoginApp({ trustedProxies: ['127.0.0.1'] });
+  token = await bearer(app);
+  await app.bind('pre-user-registration', [{ name: 'Look', code: 'exports.onExecutePreUserRegistration = async () => {}' }]);
+  await app.bind('post-user-registration', [{ name: 'Welcome', code: 'exports.onExecutePostUserRegistration = async () => {}' }]);
+});
+afterAll(() => app.close());
+
+/** The cells of each row of the page's table, by its headings. */
+function rows(): { way: string; source: string; pre: string; post: string; strategy: string; has: string; request: string }[] {
+  const lines = page.split('\n');
+  const start = lines.findIndex((line) => line.startsWith('| Way in |'));
+  const rest = lines.slice(start + 2);
+  return rest.slice(0, rest.findIndex((line) => !line.startsWith('|'))).map((line) => {
+    const [way = '', source = '', pre = '', post = '', strategy = '', has = '', request = ''] = line.slice(1, -1).split('|').map((cell) => cell.trim());
+    return { way, source, pre, post, strategy, has, request };
+  });
+}
+
+async function imports(fields: Record<string, string>): Promise<void> {
+  const { id } = await app.database.db.selectFrom('connection').select('id').where('name', '=', DEFAULT_CONNECTION).executeTakeFirstOrThrow();
+  const form = new FormData();
+  form.append('users', new Blob([JSON.stringify([{ email: validSignUp().email }])]));
+  for (const [name, value] of Object.entries({ connection_id: id, ...fields })) form.append(name, value);
+  const { status, body } = await send(`${app.url}/api/v2/jobs/users-imports`, { method: 'POST', headers: token, body: form });
+  expect(status).toBe(202);
+  const job = await until(() => send(`${app.url}/api/v2/jobs/${body.id}`, { headers: token }), (answer) => answer.body.status === 'completed');
+  expect(job.body.summary).toMatchObject({ inserted: 1 });
+}
+
+async function loginByCode(recipient: string, realm: 'email' | 'sms'): Promise<void> {
+  const before = await state();
+  const otp = await app.codeFor(recipient);
+  // The code alone makes nobody.
+  expect(await state()).toEqual(before);
+  const { status } = await app.token({ grant_type: OTP, realm, username: recipient, otp, scope: 'openid' }, { 'x-forwarded-for': PERSON });
+  expect(status).toBe(200);
+}
+
+async function expectStatus(answer: Promise<{ status: number }>, expected: number): Promise<void> {
+  expect((await answer).status).toBe(expected);
+}
+
+const caller = () => ({ ...token, 'x-forwarded-for': CALLER });
+
+/** How each way of the page is gone. */
+const WAYS: Record<string, () => Promise<void>> = {
+  'Sign-up with a password: `POST /dbconnections/signup`': () =>
+    expectStatus(postJson(`${app.url}/dbconnections/signup`, validSignUp(), { 'x-forwarded-for': PERSON }), 200),
+  'First login with a code by e-mail: `POST /passwordless/start`, then `POST /oauth/token`': () => loginByCode('ada@example.com', 'email'),
+  'First login with a code by SMS: the same with `connection=sms`': () => loginByCode('+6421555000', 'sms'),
+  'Management API: `POST /api/v2/users`': () =>
+    expectStatus(postJson(`${app.url}/api/v2/users`, { connection: DEFAULT_CONNECTION, email: validSignUp().email, password: PASSWORD }, caller()), 201),
+  'Import: `POST /api/v2/jobs/users-imports`': () => imports({}),
+  'Import with `usher_registrations=true`': () => imports({ usher_registrations: 'true' }),
+  'From outside: `POST /usher/registrations`': () =>
+    expectStatus(postJson(`${app.url}/usher/registrations`, { event: HANDED_IN }, { ...caller(), 'idempotency-key': 'one' }), 202),
+  'From an Auth0 Event Stream: `POST /usher/registrations/auth0-events`': () =>
+    expectStatus(postJson(`${app.url}/usher/registrations/auth0-events`, userCreated(), caller()), 202),
+};
+
+/** The example of the page. */
+function userCreated(): { data: { context: { request: { ip: string } }; object: Record<string, unknown> } } {
+  return JSON.parse(/```json\n([\s\S]*?)```/.exec(page)![1]!);
+}
+
+async function state(): Promise<{ asked: number; registrations: string[] }> {
+  const { db } = app.database;
+  const asked = await db.selectFrom('execution').select('id').where('trigger_id', '=', 'pre-user-registration').execute();
+  const registrations = await db.selectFrom('registration').select('id').orderBy('id').execute();
+  return { asked: asked.length, registrations: registrations.map(({ id }) => id) };
+}
+
+async function eventOf(id: string): Promise<Event> {
+  const row = await app.database.db.selectFrom('registration').selectAll().where('id', '=', id).executeTakeFirstOrThrow();
+  return await app.keyring.openJson<Event>(row.key_id, sealedAs.event(id), row.event_sealed);
+}
+
+it('the page\'s table has each way in that is gone here, and no other', () => {
+  expect(rows().map(({ way }) => way)).toEqual(Object.keys(WAYS));
+});
+
+it.each(rows())('$way: pre-user-registration $pre, post-user-registration $post, source $source', async ({ way, source, pre, post, strategy, has, request }) => {
+  const before = await state();
+
+  await WAYS[way]!();
+
+  const after = await state();
+  expect(after.asked - before.asked).toBe({ asked: 1, '–': 0 }[pre]);
+  const made = after.registrations.filter((id) => !before.registrations.includes(id));
+  expect(made).toHaveLength({ runs: 1, '–': 0 }[post]!);
+  if (post === '–') {
+    expect([source, strategy, has, request]).toEqual(['–', '–', '–', '–']);
+    return;
+  }
+  const registration = await app.ledger.readRegistration(made[0]!);
+  expect(`\`${registration!.source}\``).toBe(source);
+  expect(registration!.steps).toHaveLength(1);
+
+  const event = await eventOf(made[0]!);
+  expect(event.user['user_id']).toBe(registration!.userId);
+  expect(event.connection.strategy).toBe({ 'as handed in': HANDED_IN.connection.strategy, 'the provider': 'google-oauth2' }[strategy] ?? strategy.replaceAll('`', ''));
+  if (has === 'what is handed in') expect(event.user).toMatchObject(HANDED_IN.user);
+  else if (has === 'what Auth0 tells') expect(event.user).toMatchObject(userCreated().data.object);
+  else for (const [, field] of has.matchAll(/`(\w+)`/g)) expect(event.user[field!], field).toBeTruthy();
+  const ip = { 'the person\'s': PERSON, 'the caller\'s': CALLER, none: undefined, 'what is handed in': HANDED_IN.request!['ip'], 'what Auth0 tells': userCreated().data.context.request.ip };
+  expect(Object.keys(ip)).toContain(request);
+  expect(event.request?.ip).toBe(ip[request as keyof typeof ip]);
+});
