@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Listed, Slice } from '../store/slice.ts';
-import { ID, pageQuery, TOTALS_QUERY } from './schema/common.ts';
+import { CLIENT_ID, pageQuery, TOTALS_QUERY } from './schema/common.ts';
 
 /** Auth0's default where a list is asked for from a checkpoint. */
 const DEFAULT_TAKE = 50;
@@ -9,7 +9,8 @@ const DEFAULT_TAKE = 50;
 export function listQuery(perPage: number) {
   return pageQuery(perPage).extend({
     ...TOTALS_QUERY,
-    from: ID.optional().describe('Checkpoint: the `next` of the answer before.'),
+    // Ids of clients have the widest form of all.
+    from: CLIENT_ID.optional().describe('Checkpoint: the `next` of the answer before.'),
     take: z.coerce.number().int().min(1).max(100).optional(),
   });
 }

@@ -12,6 +12,7 @@ import { createCounterStore } from '../store/counters.ts';
 import { createLedger } from '../store/ledger.ts';
 import { createMessageStore } from '../store/messages.ts';
 import { createOutbox } from '../store/outbox.ts';
+import { createExpirySweep } from './expiry-sweep.ts';
 import { ensureFirstClient } from './first-client.ts';
 import { listen } from './listen.ts';
 import { createReadiness } from './readiness.ts';
@@ -46,6 +47,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
   const sandbox = await startSandboxes({ slots: PRE_REGISTRATION_SLOTS, givesWay: false }, options);
   const testSandbox = await startSandboxes({ slots: TEST_SLOTS, givesWay: true, maxUses: 1 }, options);
   const senders = createSenders({ ...config, messages: createMessageStore({ database, keyring }), alone: true, logger });
+  const expirySweep = createExpirySweep({ database, logger });
   let ownOrigin = '';
   let fromSupervisor: Record<string, string> = {};
   const { auth, origins, routes, jobRunner } = createServices({
@@ -88,6 +90,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
   sweep.start();
   await builder.start();
   await senders.start();
+  expirySweep.start();
   jobRunner.start();
   const kept = [...(config.smtp === null ? ['mails'] : []), ...(config.smsGateway === null ? ['text messages'] : [])].join(' and ');
   onReady({
@@ -109,7 +112,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
       const cut = setTimeout(() => server.closeAllConnections(), REQUEST_GRACE_MS);
       await closed;
       clearTimeout(cut);
-      await Promise.all([dispatcher.stop(), sweep.stop(), jobRunner.stop(), builder.stop(), senders.stop(), sandbox.close({ graceMs: 0 }), testSandbox.close({ graceMs: 0 })]);
+      await Promise.all([dispatcher.stop(), sweep.stop(), jobRunner.stop(), builder.stop(), senders.stop(), expirySweep.stop(), sandbox.close({ graceMs: 0 }), testSandbox.close({ graceMs: 0 })]);
       await temporal.close();
       await close();
       lock.release();

@@ -43,8 +43,10 @@ export interface ClientGrantStore {
 export function createClientGrantStore({ database }: { database: Database }): ClientGrantStore {
   const { db } = database;
 
+  /** In a transaction the row is locked: who changes it at the same moment waits. */
   async function get(id: string, queryable: Queryable = db): Promise<ClientGrant> {
-    const row = await queryable.selectFrom('client_grant').selectAll().where('id', '=', id).executeTakeFirst();
+    const query = queryable.selectFrom('client_grant').selectAll().where('id', '=', id);
+    const row = await (queryable === db ? query : query.forUpdate()).executeTakeFirst();
     if (row === undefined) throw managementError(404, 'The grant does not exist.', 'inexistent_grant');
     return toGrant(row);
   }

@@ -68,8 +68,10 @@ const MAX_METADATA = 10;
 export function createClientManagement({ database, keyring, onChanged }: { database: Database; keyring: Keyring; onChanged(): void }): ClientManagement {
   const { db } = database;
 
+  /** In a transaction the row is locked: who changes it at the same moment waits. */
   async function find(id: string, queryable: Queryable): Promise<Row<'client'>> {
-    const row = await queryable.selectFrom('client').selectAll().where('id', '=', id).executeTakeFirst();
+    const query = queryable.selectFrom('client').selectAll().where('id', '=', id);
+    const row = await (queryable === db ? query : query.forUpdate()).executeTakeFirst();
     if (row === undefined) throw managementError(404, 'The client does not exist', 'inexistent_client');
     return row;
   }

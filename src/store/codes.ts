@@ -22,7 +22,6 @@ export interface CodeStore {
   match(owner: CodeOwner, code: string): Promise<MatchedCode | null>;
   /** Uses a matched code up. @returns false when somebody else has, or when there is a newer one. */
   spend(tx: Queryable, code: MatchedCode): Promise<boolean>;
-  removeExpired(): Promise<void>;
 }
 
 export interface MatchedCode {
@@ -75,10 +74,6 @@ export function createCodeStore({ database, keyring }: { database: Database; key
         .where('code_hash', '=', hash)
         .executeTakeFirstOrThrow();
       return numDeletedRows === 1n;
-    },
-
-    async removeExpired() {
-      await db.deleteFrom('passwordless_code').where('expires_at', '<=', now).execute();
     },
   };
 }

@@ -44,8 +44,10 @@ export interface ConnectionManagement {
 export function createConnectionManagement({ database, keyring }: { database: Database; keyring: Keyring }): ConnectionManagement {
   const { db } = database;
 
+  /** In a transaction the row is locked: who changes it at the same moment waits. */
   async function find(id: string, queryable: Queryable): Promise<Row<'connection'>> {
-    const row = await queryable.selectFrom('connection').selectAll().where('id', '=', id).executeTakeFirst();
+    const query = queryable.selectFrom('connection').selectAll().where('id', '=', id);
+    const row = await (queryable === db ? query : query.forUpdate()).executeTakeFirst();
     if (row === undefined) throw managementError(404, 'The connection does not exist', 'inexistent_connection');
     return row;
   }

@@ -44,10 +44,10 @@ export interface ResourceServerStore {
 export function createResourceServerStore({ database }: { database: Database }): ResourceServerStore {
   const { db } = database;
 
+  /** In a transaction the row is locked: who changes it at the same moment waits. */
   async function find(key: string, queryable: Queryable = db): Promise<ResourceServer | null> {
-    const row = await queryable.selectFrom('resource_server').selectAll()
-      .where((eb) => eb.or([eb('id', '=', key), eb('identifier', '=', key)]))
-      .executeTakeFirst();
+    const query = queryable.selectFrom('resource_server').selectAll().where((eb) => eb.or([eb('id', '=', key), eb('identifier', '=', key)]));
+    const row = await (queryable === db ? query : query.forUpdate()).executeTakeFirst();
     return row === undefined ? null : toServer(row);
   }
 

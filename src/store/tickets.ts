@@ -32,7 +32,6 @@ export interface TicketStore {
   find(kind: TicketKind, token: string): Promise<Ticket | null>;
   /** Uses a ticket up, and with it all others of its kind that the user has. @returns false when somebody else has. */
   spend(tx: Queryable, kind: TicketKind, token: string): Promise<boolean>;
-  removeExpired(): Promise<void>;
 }
 
 export function createTicketStore({ database }: { database: Database }): TicketStore {
@@ -69,10 +68,6 @@ export function createTicketStore({ database }: { database: Database }): TicketS
       if (row === undefined) return false;
       await tx.deleteFrom('ticket').where('user_id', '=', row.user_id).where('kind', '=', kind).execute();
       return true;
-    },
-
-    async removeExpired() {
-      await db.deleteFrom('ticket').where('expires_at', '<=', now).execute();
     },
   };
 }

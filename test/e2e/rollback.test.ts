@@ -10,7 +10,7 @@ import { startTestUsher, type TestUsher } from './usher.ts';
 
 const POST = 'post-user-registration';
 /** Sign-ups during each of the three versions, and while one takes the place of another. */
-const SIGN_UPS = 8;
+const SIGN_UPS = 5;
 
 interface Told {
   email: string;
@@ -60,14 +60,14 @@ async function signUpSome(): Promise<void> {
 async function signUpDuring(change: () => Promise<unknown>): Promise<void> {
   const ended = new AbortController();
   const changing = change().finally(() => ended.abort());
-  for (let count = 0; count < 200 && !ended.signal.aborted; count++) await signUp();
+  for (let count = 0; count < 40 && !ended.signal.aborted; count++) await signUp();
   await changing;
   await signUpSome();
 }
 
 async function bind(id: string, stage: string): Promise<void> {
   await usher.management.call('PATCH', `/actions/triggers/${POST}/bindings`, { bindings: [{ ref: { type: 'action_id', value: id }, secrets: [{ name: 'STAGE', value: stage }] }] });
-  changePolicy(usher.dataDir, id, { quick: { attempts: 2 }, long: { firstDelayMs: 2_000, factor: 1, maxDelayMs: 2_000 } });
+  changePolicy(usher.dataDir, id, { quick: { attempts: 2 }, long: { firstDelayMs: 4_000, factor: 1, maxDelayMs: 4_000 } });
 }
 
 test('an Action with a dependency is rolled back while registrations run: each keeps the version, packages and secrets of its moment', async () => {
@@ -89,7 +89,7 @@ test('an Action with a dependency is rolled back while registrations run: each k
   await bind(id, 'second');
   await signUpSome();
   await signUpDuring(() => management.call('POST', `/actions/actions/${id}/versions/${first!.id}/deploy`, { update_draft: true }));
-  await until('the first registration is parked', () => readRegistration(usher.dataDir, 'person0@example.com')?.steps[0]?.state === 'parked');
+  await until('the first registration is parked', () => readRegistration(usher.dataDir, 'person0@example.com')?.steps[0]?.state === 'parked', 90_000);
 
   // What is pinned must come from the store: no registry, an empty cache, and a worker that has never seen the Action.
   await registry.close();

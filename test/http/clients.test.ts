@@ -94,8 +94,9 @@ describe('a client', () => {
   });
 
   it('can bring its id and secret along from where it was before', async () => {
-    const moved = { client_id: 'LIweeonLFjQV4Arh26DY1Yl8ZcvLAQKE', client_secret: 'the secret it had on Auth0' };
+    const moved = { client_id: 'my.shop_1-LFjQV4Arh26DY1Yl8ZcvLA', client_secret: 'the secret it had on Auth0' };
     expect((await create({ name: 'Moved', ...moved })).body).toMatchObject(moved);
+    expect((await call('GET', `/${moved.client_id}`)).body).toMatchObject(moved);
     expect(await create({ name: 'Moved twice', ...moved })).toMatchObject({ status: 409 });
   });
 

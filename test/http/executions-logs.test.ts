@@ -139,6 +139,7 @@ describe('the tenant log', () => {
   });
 
   it('finds log entries by what they are about, and refuses a query that it cannot read', async () => {
+    await signUp(app, { password: 'weak' });
     const all = (await get('logs?per_page=100')).body as { type: string; client_id?: string; log_id: string }[];
     const refused = all.filter(({ type }) => type === 'fs');
     expect(refused.length).toBeGreaterThan(0);

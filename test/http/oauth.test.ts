@@ -47,7 +47,7 @@ describe('the token endpoint', () => {
 
   it.each([
     ['no grant type', { client_id: CLIENT_ID }, 400, 'invalid_request'],
-    ['another grant type', { ...credentials, grant_type: 'password' }, 400, 'unsupported_grant_type'],
+    ['another grant type', { ...credentials, grant_type: 'refresh_token' }, 400, 'unsupported_grant_type'],
     ['a wrong secret', { ...credentials, client_secret: 'wrong' }, 401, 'invalid_client'],
     ['no secret', { ...credentials, client_secret: undefined }, 401, 'invalid_client'],
     ['an unknown client', { ...credentials, client_id: 'nobody' }, 401, 'invalid_client'],

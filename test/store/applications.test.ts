@@ -92,6 +92,16 @@ describeEachStore('applications in the store', (fresh) => {
     expect(await both(() => clients.create({ id: 'one-id', name: 'x', settings: {} }))).toEqual([201, 409]);
   });
 
+  it('loses none of the changes that are made at once', async () => {
+    const { connections, clients } = await open();
+    const made = await Promise.all(Array.from({ length: 6 }, (_, index) => clients.create({ name: `c${index}`, settings: {} })));
+    const { id } = await connections.create({ name: 'c', strategy: 'auth0', settings: {} });
+    await Promise.all(made.map((client) => connections.setClients(id, [{ clientId: client.id, enabled: true }])));
+    expect((await connections.get(id)).enabledClients).toHaveLength(6);
+    await Promise.all(made.map((client, index) => clients.update(made[0]!.id, { metadata: { [`k${index}`]: client.name }, settings: {} })));
+    expect(Object.keys((await clients.get(made[0]!.id)).metadata)).toHaveLength(6);
+  });
+
   it('gives back the secrets of options, which no other row can open', async () => {
     const { database, connections } = await open();
     const options = { client_secret: 'one', list: [{ token: 'two' }, 'plain'] };

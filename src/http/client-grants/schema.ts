@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { FLAG, ID } from '../schema/common.ts';
+import { CLIENT_ID, FLAG } from '../schema/common.ts';
 import { listQuery } from '../paging.ts';
 
 const AUDIENCE = z.string().min(1).max(600);
@@ -15,7 +15,7 @@ const KEPT = {
 };
 
 export const CREATE_GRANT = z.strictObject({
-  client_id: ID,
+  client_id: CLIENT_ID,
   audience: AUDIENCE,
   scope: SCOPE.nullish(),
   subject_type: SUBJECT_TYPE.default('client'),
@@ -26,7 +26,7 @@ export const UPDATE_GRANT = z.strictObject({ scope: SCOPE.nullish(), ...KEPT });
 
 export const LIST_GRANTS_QUERY = listQuery(50).extend({
   audience: AUDIENCE.optional(),
-  client_id: ID.optional(),
+  client_id: CLIENT_ID.optional(),
   subject_type: SUBJECT_TYPE.optional(),
   allow_any_organization: FLAG.optional().describe('There are no organizations: true gives none.'),
   default_for: z.enum(['third_party_clients']).optional().describe('There are no such grants.'),

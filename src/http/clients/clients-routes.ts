@@ -3,9 +3,9 @@ import type { ClientChange, ClientManagement, ClientRecord } from '../../store/c
 import type { VerifiedToken } from '../auth.ts';
 import { type Route, route } from '../endpoint.ts';
 import { answerList, listOf } from '../paging.ts';
-import { FIELDS_QUERY, ID_PATH } from '../schema/common.ts';
+import { FIELDS_QUERY } from '../schema/common.ts';
 import { selectFields } from '../select-fields.ts';
-import { CLIENT, CREATE_CLIENT, LIST_CLIENTS_QUERY, UPDATE_CLIENT } from './schema.ts';
+import { CLIENT, CLIENT_PATH, CREATE_CLIENT, LIST_CLIENTS_QUERY, UPDATE_CLIENT } from './schema.ts';
 
 const PATH = '/api/v2/clients';
 
@@ -56,7 +56,7 @@ export function clientsRoutes({ clients }: { clients: ClientManagement }): Route
         summary: 'Get a client',
         tag: 'clients',
         scopes: ['read:clients', 'read:client_keys'],
-        params: ID_PATH,
+        params: CLIENT_PATH,
         query: z.strictObject(FIELDS_QUERY),
         returns: CLIENT,
         errors: [404],
@@ -73,7 +73,7 @@ export function clientsRoutes({ clients }: { clients: ClientManagement }): Route
         description: '`client_metadata` is merged with what is there, `null` takes an entry out, and an empty object all of them.',
         tag: 'clients',
         scopes: ['update:clients', 'update:client_keys'],
-        params: ID_PATH,
+        params: CLIENT_PATH,
         body: UPDATE_CLIENT,
         returns: CLIENT,
         errors: [404, 409],
@@ -89,7 +89,7 @@ export function clientsRoutes({ clients }: { clients: ClientManagement }): Route
         summary: 'Delete a client and its grants',
         tag: 'clients',
         scopes: ['delete:clients'],
-        params: ID_PATH,
+        params: CLIENT_PATH,
         errors: [409],
       },
       async ({ params }) => await clients.remove(params.id),
@@ -102,7 +102,7 @@ export function clientsRoutes({ clients }: { clients: ClientManagement }): Route
         summary: 'Make a client a new secret; the one before is good no more',
         tag: 'clients',
         scopes: ['update:client_keys'],
-        params: ID_PATH,
+        params: CLIENT_PATH,
         returns: CLIENT,
         errors: [404, 409],
       },

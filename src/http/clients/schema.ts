@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { FIELDS_QUERY, FLAG, ID } from '../schema/common.ts';
+import { CLIENT_ID, FIELDS_QUERY, FLAG } from '../schema/common.ts';
 import { listQuery } from '../paging.ts';
 
 const TEXT = z.string().max(2048).nullish();
@@ -78,7 +78,7 @@ export const CREATE_CLIENT = z.strictObject({
   name: NAME,
   client_metadata: METADATA.nullish(),
   ...PROPERTIES,
-  client_id: ID.optional().describe('Ours: the id that the client had elsewhere. Made when left out.'),
+  client_id: CLIENT_ID.optional().describe('Ours: the id that the client had elsewhere. Made when left out.'),
   client_secret: SECRET.optional().describe('Ours: the secret that the client had elsewhere. Made when left out.'),
 });
 
@@ -102,3 +102,5 @@ export const CLIENT = z
   })
   .partial()
   .meta({ id: 'Client' });
+
+export const CLIENT_PATH = z.strictObject({ id: CLIENT_ID });

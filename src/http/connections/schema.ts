@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { FIELDS_QUERY, ID } from '../schema/common.ts';
+import { CLIENT_ID, FIELDS_QUERY } from '../schema/common.ts';
 import { listQuery } from '../paging.ts';
 
 const NAME = z.string().regex(/^[a-zA-Z0-9]([a-zA-Z0-9-]{0,126}[a-zA-Z0-9])?$/).describe('Letters, digits and `-`; begins and ends with a letter or digit.');
@@ -30,7 +30,7 @@ const METADATA = z
   .refine((metadata) => Object.keys(metadata).length <= MAX_METADATA, `Too many properties, maximum ${MAX_METADATA}`)
   .meta({ maxProperties: MAX_METADATA });
 
-const CLIENT_IDS = z.array(ID).max(1000);
+const CLIENT_IDS = z.array(CLIENT_ID).max(1000);
 
 const KEPT = {
   display_name: z.string().max(128).nullish(),
@@ -62,10 +62,10 @@ export const LIST_CONNECTIONS_QUERY = listQuery(100).extend({
 
 export const CLIENTS_QUERY = z.strictObject({
   take: z.coerce.number().int().min(1).max(1000).default(50),
-  from: ID.optional().describe('The `next` of the answer before.'),
+  from: CLIENT_ID.optional().describe('The `next` of the answer before.'),
 });
 
-export const CLIENTS_BODY = z.array(z.strictObject({ client_id: ID, status: z.boolean() })).min(1).max(50);
+export const CLIENTS_BODY = z.array(z.strictObject({ client_id: CLIENT_ID, status: z.boolean() })).min(1).max(50);
 
 export const CLIENTS_ANSWER = z.strictObject({ clients: z.array(z.strictObject({ client_id: z.string() })), next: z.string().optional() });
 

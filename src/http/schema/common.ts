@@ -3,6 +3,9 @@ import { z } from 'zod';
 /** Ids that we make, and those that clients remember of what is gone. */
 export const ID = z.string().regex(/^[\w-]{1,64}$/);
 
+/** Of a client: as `USHER_CLIENT_ID` may be, too. */
+export const CLIENT_ID = z.string().regex(/^[\w.-]{1,64}$/);
+
 /** The path of what one id names. */
 export const ID_PATH = z.strictObject({ id: ID });
 
