@@ -27,7 +27,7 @@ export type ChangeOutcome = { outcome: 'changed'; email: string | null; resultUr
 
 /** Changes of passwords by mail. */
 export interface ChangePassword {
-  /** Sends a link, if there is such a user; work and answer are the same if not, and when there were too many mails. */
+  /** Sends a link, if there is such a user. If not, or when there were too many mails, the answer is the same, and so is the work but for one row. */
   request(input: { client: Client | null; connection: Connection; email: string; request: RequestFacts }): Promise<void>;
   /** The ticket of a link that still is good, or null. */
   find(token: string): Promise<Ticket | null>;
