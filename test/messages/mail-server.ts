@@ -17,6 +17,8 @@ export interface ReceivedMail {
 export interface MailServer {
   url: string;
   mails: ReceivedMail[];
+  /** Users that have tried to log in. */
+  logins: string[];
   /** What the next recipients are answered; null: they are taken. */
   refuseWith: { code: number; text: string } | null;
   /** Waits until as many mails have come; throws after 20 s. */
@@ -29,11 +31,13 @@ export interface MailServer {
 /** A real SMTP server on loopback. @param credentials asked of clients. @param port @default a free one */
 export async function startMailServer({ credentials, port = 0 }: { credentials?: { user: string; pass: string }; port?: number } = {}): Promise<MailServer> {
   const mails: ReceivedMail[] = [];
+  const logins: string[] = [];
   const smtp = new SMTPServer({
     authOptional: credentials === undefined,
     allowInsecureAuth: true,
     disabledCommands: ['STARTTLS'],
-    onAuth({ username, password }, _session, done) {
+    onAuth({ username = '', password }, _session, done) {
+      logins.push(username);
       if (username === credentials?.user && password === credentials?.pass) done(null, { user: username });
       else done(new Error('wrong credentials'));
     },
@@ -59,6 +63,7 @@ export async function startMailServer({ credentials, port = 0 }: { credentials?:
   const server: MailServer = {
     url: `smtp://${login}127.0.0.1:${(listener.address() as AddressInfo).port}`,
     mails,
+    logins,
     refuseWith: null,
     wait: async (count) => {
       await until(() => mails.length >= count, `${count} mails`);

@@ -72,6 +72,17 @@ describeEachStore('messages', (fresh) => {
     await until(async () => (await rows(usher)).length === 0, 'the outbox to be empty');
   });
 
+  test('a password is not sent over a connection without TLS, unless the URL allows it', async () => {
+    const usher = await open();
+    const server = await mailServer({ credentials: { user: 'usher', pass: 'secret' } });
+    const sender = await startSenders(usher, { smtp: { url: server.url, from: FROM } });
+    await write(usher, mailTo('ada@example.com'));
+    sender.wake();
+    await until(async () => (await rows(usher))[0]?.failures === 1, 'the first try');
+    expect((await rows(usher))[0]?.error).toContain('ETLS');
+    expect(server.logins).toEqual([]);
+  });
+
   test('what is written is sealed', async () => {
     const usher = await open();
     await write(usher, mailTo('ada@example.com'));
