@@ -19,6 +19,7 @@ import { readUser } from '../http/jobs/import-user.ts';
 import { jobsRoutes } from '../http/jobs/jobs-routes.ts';
 import type { FingerprintHeaders } from '../http/request-facts.ts';
 import { resourceServersRoutes } from '../http/resource-servers/resource-servers-routes.ts';
+import { rolePermissionsRoutes } from '../http/roles/permissions-routes.ts';
 import { rolesRoutes } from '../http/roles/roles-routes.ts';
 import { createSecretLogin } from '../http/secret-login.ts';
 import { userAnswer } from '../http/users/answers.ts';
@@ -55,6 +56,7 @@ import type { Keyring } from '../store/keyring.ts';
 import { createLedger } from '../store/ledger.ts';
 import { createLogStore } from '../store/logs.ts';
 import { createResourceServerStore } from '../store/resource-servers.ts';
+import { createRolePermissionStore } from '../store/role-permissions.ts';
 import { createRoleStore } from '../store/roles.ts';
 import { createModuleStore } from '../store/modules.ts';
 import { createSigningKeys } from '../store/signing-keys.ts';
@@ -163,6 +165,7 @@ export function createServices(deps: ServicesDeps): { auth: Auth; origins: Clien
       ...userRolesRoutes({ roles }),
       ...userLogsRoutes({ logs }),
       ...rolesRoutes({ roles }),
+      ...rolePermissionsRoutes({ permissions: createRolePermissionStore({ database, roles }), resourceServers }),
     ],
   };
 }

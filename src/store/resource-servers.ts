@@ -36,7 +36,7 @@ export interface ResourceServerStore {
   create(server: Omit<ResourceServer, 'id' | 'settings'> & { settings: Record<string, unknown> }): Promise<ResourceServer>;
   /** @param change settings that are null are taken out. @throws {ApiError} 404 */
   update(idOrIdentifier: string, change: { name?: string | undefined; scopes?: ApiScope[] | undefined; settings: Record<string, unknown> }): Promise<ResourceServer>;
-  /** Removes it with the grants for it, if it is there. */
+  /** Removes it with the grants and permissions for it, if it is there. */
   remove(idOrIdentifier: string): Promise<void>;
 }
 
@@ -91,6 +91,7 @@ export function createResourceServerStore({ database }: { database: Database }):
         const server = await find(key, tx);
         if (server === null) return;
         await tx.deleteFrom('client_grant').where('audience', '=', server.identifier).execute();
+        await tx.deleteFrom('role_permission').where('audience', '=', server.identifier).execute();
         await tx.deleteFrom('resource_server').where('id', '=', server.id).execute();
       });
     },

@@ -4,7 +4,7 @@ import type { ClientGrantTable, ClientTable, ConnectionTable, ResourceServerTabl
 import type { JobErrorTable, JobTable, MessageTable, PasswordlessCodeTable, TicketTable } from './tables/authentication.ts';
 import type { CounterTable, DataKeyTable, LogTable, SettingTable, SigningKeyTable } from './tables/installation.ts';
 import type { AttemptTable, CacheEntryTable, ExecutionTable, HandedInTable, RegistrationTable, StepTable } from './tables/ledger.ts';
-import type { RoleTable, UserAccountTable, UserRoleTable } from './tables/users.ts';
+import type { RolePermissionTable, RoleTable, UserAccountTable, UserRoleTable } from './tables/users.ts';
 
 export type { BuildStatus } from './tables/actions.ts';
 export type { AttemptOutcome, RegistrationOutcome, RegistrationState, StepState } from './tables/ledger.ts';
@@ -26,6 +26,7 @@ export interface Schema {
   connection: ConnectionTable;
   user_account: UserAccountTable;
   role: RoleTable;
+  role_permission: RolePermissionTable;
   user_role: UserRoleTable;
   passwordless_code: PasswordlessCodeTable;
   ticket: TicketTable;

@@ -54,6 +54,33 @@ describe('roles', () => {
     expect(await call('GET', `${path}/permissions`)).toMatchObject(noRole);
   });
 
+  test('a role keeps permissions of APIs that there are, for who reads them back', async () => {
+    const path = `/roles/${await role('Clerk')}/permissions`;
+    const identifier = `https://orders${tests}.example.com`;
+    await call('POST', '/resource-servers', { name: 'Orders', identifier, scopes: [{ value: 'read:orders', description: 'Read orders' }, { value: 'write:orders' }] });
+    const read = { resource_server_identifier: identifier, permission_name: 'read:orders' };
+    const management = { resource_server_identifier: `${app.url}/api/v2/`, permission_name: 'read:users' };
+
+    expect(await call('POST', path, { permissions: [read, { ...read, permission_name: 'write:orders' }, management] })).toMatchObject({ status: 201 });
+    expect(await call('POST', path, { permissions: [read] })).toMatchObject({ status: 201 });
+
+    expect((await call('GET', `${path}?include_totals=true`)).body).toEqual({
+      start: 0,
+      limit: 50,
+      total: 3,
+      permissions: [
+        { ...management, resource_server_name: 'Auth0 Management API' },
+        { ...read, resource_server_name: 'Orders', description: 'Read orders' },
+        { ...read, permission_name: 'write:orders', resource_server_name: 'Orders' },
+      ],
+    });
+    expect(await call('POST', path, { permissions: [{ ...read, permission_name: 'burn:orders' }] })).toMatchObject({ status: 404, body: { message: expect.stringContaining('burn:orders') } });
+    expect(await call('POST', path, { permissions: [{ ...read, resource_server_identifier: 'https://nobody.example.com' }] })).toMatchObject({ status: 404 });
+    expect(await call('DELETE', path, { permissions: [{ ...read, resource_server_name: 'Orders' }] })).toMatchObject({ status: 204 });
+    await call('DELETE', `/resource-servers/${encodeURIComponent(identifier)}`);
+    expect((await call('GET', path)).body).toEqual([{ ...management, resource_server_name: 'Auth0 Management API' }]);
+  });
+
   test('a name is there once', async () => {
     const id = await role('Editor');
     const other = await role('Reader');
@@ -133,6 +160,8 @@ test('each endpoint asks for its scope', async () => {
     ['GET', '/roles/x/users', 'read:users,read:roles,read:role_members'],
     ['POST', '/roles/x/users', 'create:role_members,update:roles', { users: ['x'] }],
     ['GET', '/roles/x/permissions', 'read:roles'],
+    ['POST', '/roles/x/permissions', 'update:roles', { permissions: [{ permission_name: 'x', resource_server_identifier: 'x' }] }],
+    ['DELETE', '/roles/x/permissions', 'update:roles', { permissions: [{ permission_name: 'x', resource_server_identifier: 'x' }] }],
     ['GET', '/users/x/roles', 'read:users,read:roles'],
     ['POST', '/users/x/roles', 'update:users,create:role_members', { roles: ['x'] }],
     ['DELETE', '/users/x/roles', 'update:users,delete:role_members', { roles: ['x'] }],

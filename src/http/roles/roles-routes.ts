@@ -4,7 +4,7 @@ import { answerList, listOf } from '../paging.ts';
 import { ID_PATH } from '../schema/common.ts';
 import { roleAnswer, roleListAnswer, roleUserAnswer } from './answers.ts';
 import {
-  CREATE_ROLE_BODY, LIST_ROLES_QUERY, NOTHING, PAGE_QUERY, PERMISSION_LIST, ROLE, ROLE_LIST, ROLE_USER, ROLE_USERS_QUERY, UPDATE_ROLE_BODY, USERS_BODY,
+  CREATE_ROLE_BODY, LIST_ROLES_QUERY, NOTHING, ROLE, ROLE_LIST, ROLE_USER, ROLE_USERS_QUERY, UPDATE_ROLE_BODY, USERS_BODY,
 } from './schema.ts';
 
 const PATH = '/api/v2/roles/{id}';
@@ -125,25 +125,6 @@ export function rolesRoutes({ roles }: { roles: RoleStore }): Route[] {
       async ({ params, body }) => {
         await roles.assign(body.users, [params.id]);
         return {};
-      },
-    ),
-    route(
-      {
-        operationId: 'get_role_permission',
-        method: 'get',
-        path: `${PATH}/permissions`,
-        summary: "List a role's permissions",
-        description: 'Always empty: roles give no permissions here. The deploy CLI asks for them.',
-        tag: 'roles',
-        scopes: ['read:roles'],
-        params: ID_PATH,
-        query: PAGE_QUERY,
-        returns: PERMISSION_LIST,
-        errors: [404],
-      },
-      async ({ params, query: { page, per_page: limit, include_totals: totals } }) => {
-        await roles.find(params.id);
-        return totals ? { start: page * limit, limit, total: 0, permissions: [] } : [];
       },
     ),
   ];

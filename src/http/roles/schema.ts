@@ -17,10 +17,13 @@ export const ROLE_USER = z
   .strictObject({ user_id: z.string(), email: z.string().optional(), picture: z.string().optional(), name: z.string().optional() })
   .meta({ id: 'RoleUser' });
 
-/** Roles give no permissions here, so that the lists of theirs are empty. */
+const PERMISSION = z
+  .strictObject({ permission_name: z.string(), description: z.string().optional(), resource_server_identifier: z.string(), resource_server_name: z.string() })
+  .meta({ id: 'Permission' });
+
 export const PERMISSION_LIST = z.union([
-  z.array(z.never()),
-  z.strictObject({ start: z.int(), limit: z.int(), total: z.int(), permissions: z.array(z.never()) }),
+  z.array(PERMISSION),
+  z.strictObject({ start: z.int(), limit: z.int(), total: z.int(), permissions: z.array(PERMISSION) }),
 ]);
 
 const ROLE_FIELDS = {
@@ -49,6 +52,20 @@ export const ROLE_USERS_QUERY = listQuery(50).extend({ from: USER_ID.optional().
 const ASSIGNED = 1000;
 
 export const ROLES_BODY = z.strictObject({ roles: z.array(z.string().min(1).max(64)).min(1).max(ASSIGNED) });
+/** Clients send back what they have read, so that everything that describes a permission is allowed, and ignored. */
+export const PERMISSIONS_BODY = z.strictObject({
+  permissions: z
+    .array(
+      z.strictObject({
+        permission_name: z.string().min(1).max(280),
+        resource_server_identifier: z.string().min(1).max(600),
+        resource_server_name: z.unknown().optional(),
+        description: z.unknown().optional(),
+      }),
+    )
+    .min(1)
+    .max(ASSIGNED),
+});
 export const USERS_BODY = z.strictObject({ users: z.array(USER_ID).min(1).max(ASSIGNED) });
 
 /** What Auth0 answers where there is nothing to say. */

@@ -79,6 +79,12 @@ async function users(db: Kysely<unknown>): Promise<void> {
     .addColumn('created_at', 'bigint', (c) => c.notNull())
     .addPrimaryKeyConstraint('user_role_pk', ['user_id', 'role_id'])
     .execute();
+  await schema.createTable('role_permission')
+    .addColumn('role_id', 'text', (c) => c.notNull().references('role.id').onDelete('cascade'))
+    .addColumn('audience', 'text', (c) => c.notNull())
+    .addColumn('name', 'text', (c) => c.notNull())
+    .addPrimaryKeyConstraint('role_permission_pk', ['role_id', 'audience', 'name'])
+    .execute();
   await schema.createIndex('user_role_role').on('user_role').column('role_id').execute();
 }
 

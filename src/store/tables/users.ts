@@ -41,3 +41,10 @@ export interface UserRoleTable {
   role_id: string;
   created_at: number;
 }
+
+export interface RolePermissionTable {
+  role_id: string;
+  /** Of the API, as `client_grant.audience`. */
+  audience: string;
+  name: string;
+}
