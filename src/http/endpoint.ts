@@ -56,7 +56,7 @@ export type Tag =
   | 'actions' | 'users' | 'users-by-email' | 'roles' | 'connections' | 'clients' | 'client-grants' | 'resource-servers'
   | 'tickets' | 'jobs' | 'logs' | 'tenants' | 'authentication' | 'registrations' | 'operations';
 
-type Output<S> = S extends z.ZodType ? z.output<S> : Record<never, never>;
+type Output<S> = S extends z.ZodType ? z.output<S> : undefined;
 
 /** A request that has passed the endpoint's checks. */
 export interface Call<E extends Endpoint> {
@@ -85,5 +85,5 @@ export interface Route {
  */
 export function route<const E extends Endpoint>(endpoint: E, handle: (call: Call<E>) => Promise<Returned<E>>): Route {
   // The call is checked against this very endpoint before the handler sees it.
-  return { endpoint, handle: handle as Route['handle'] };
+  return { endpoint, handle };
 }
