@@ -6,30 +6,10 @@ import { type FingerprintHeaders, requestFacts } from '../request-facts.ts';
 import { type Route, route } from '../endpoint.ts';
 import { EMAIL_ADDRESS, PHONE_NUMBER, PROFILE, profileIn, USERNAME } from '../schema/user.ts';
 
-/*
- * Answers of sign-up for which Auth0's documents give no body. Chosen once, here; all with status 400.
- *
- *   problem                                            answer
- *   body unreadable, too large or deep, NUL …          {name: BadRequestError, code: invalid_body, description, statusCode}
- *   a field missing or malformed                       the same; the description is the Management API's validation text
- *   unknown client_id                                  …code: invalid_client
- *   connection unknown, or not a database connection   …code: invalid_connection
- *   the same, or the client may not use it             likewise
- *   username taken                                     …code: user_exists, with the username as in auth0/lock #2321
- *   the user exists and the tenant does not tell       …code: invalid_signup, as go-auth0 has it
- *   no username where the connection asks for one      …code: invalid_body, like any missing field; its length likewise
- *   password in the dictionary                         PasswordDictionaryError; seen in community 131029
- *   password with personal data                        PasswordNoUserInfoError, in the same form
- *   sign-up disabled                                   {error: "public signup is disabled"}; seen in auth0/auth0.js #356
- *   api.access.deny(reason, userMessage)               extensibility_error with the message for the person; without one, the reason
- *   api.validation.error(errorCode, errorMessage)      likewise
- *   an Action failed, on_error: deny                   extensibility_error with a text that tells nothing of the Action
- *
- * Other choices: properties that sign-up does not know are let through to `event.request.body`, as login pages send
- * their own; 429 has the first shape with its own status.
+/**
+ * Fields: contract §5.1; lengths of the profile: those of `POST /users`, §4.5. What it does not know is let through to
+ * `event.request.body`, as login pages send fields of their own; docs/auth0-choices.md has the answers that we chose.
  */
-
-/** Fields: contract §5.1; lengths of the profile: those of `POST /users`, §4.5. */
 const SIGN_UP = z.object({
   client_id: z.string().min(1).max(100).nullish(),
   connection: z.string().min(1).max(128),
