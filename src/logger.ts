@@ -2,8 +2,8 @@ import { type Logger, pino } from 'pino';
 
 export type { Logger };
 
-/** Fields that must never reach a log, wherever they stand in a logged object. */
-const REDACTED = ['password', 'client_secret', 'clientSecret', 'secret', 'secrets', 'authorization', 'access_token', 'token'];
+/** Fields that must never reach a log, wherever they stand in a logged object; `detail`: PostgreSQL repeats a row there. */
+const REDACTED = ['detail', 'password', 'client_secret', 'clientSecret', 'secret', 'secrets', 'authorization', 'access_token', 'token'];
 
 /** One JSON line per event on standard error; `role` tells the processes apart. */
 export function createLogger(options: { level: string; role: string }): Logger {

@@ -6,9 +6,12 @@ import pLimit from 'p-limit';
 /** Hashing is most of the work of a sign-up (about 20 ms): more at once than there are cores only slows all of them. */
 const hashing = pLimit(availableParallelism());
 
-/** Hashes a password with argon2id, off the main thread. Parameters: OWASP's first choice (19 MiB, 2 passes). */
+/** OWASP's first choice for argon2id: 19 MiB, 2 passes. */
+const COST = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
+
+/** Hashes a password with argon2id, off the main thread. */
 export async function hashPassword(password: string): Promise<string> {
-  return await hashing(() => hash(password, { memoryCost: 19_456, timeCost: 2, parallelism: 1 }));
+  return await hashing(() => hash(password, COST));
 }
 
 /** Modular crypt texts of bcrypt, as Auth0 exports them. */
@@ -32,7 +35,7 @@ export async function isPasswordOf(passwordHash: string | null, password: string
 
 /** True for a hash that `hashPassword` would make otherwise today: an imported one. */
 export function isOutdated(passwordHash: string): boolean {
-  return BCRYPT.test(passwordHash);
+  return !passwordHash.startsWith(`$argon2id$v=19$m=${COST.memoryCost},t=${COST.timeCost},p=${COST.parallelism}$`);
 }
 
 /** Strength that a connection asks of its passwords, by Auth0's names. */

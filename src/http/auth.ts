@@ -1,5 +1,6 @@
 import type { RequestHandler } from 'express';
 import { errors, jwtVerify, SignJWT, type JWTPayload } from 'jose';
+import { MANAGEMENT_AUDIENCE } from '../store/clients.ts';
 import type { SigningKeys } from '../store/signing-keys.ts';
 import { managementError, type ApiError } from '../domain/api-error.ts';
 import { basicCredentials } from './authentication/token-request.ts';
@@ -41,10 +42,10 @@ export type SecretLogin = (id: string, secret: string) => Promise<VerifiedToken 
 /**
  * True for the audience of a Management API, `https://<domain>/api/v2/`, under whatever domain its caller knows us:
  * Usher has no address of its own that it could compare with. No other API may have such an audience, as its tokens would
- * open this one.
+ * open this one, nor the name under which the store has ours, as its grants would be those of this one.
  */
 export function isManagementAudience(audience: string): boolean {
-  return URL.canParse(audience) && new URL(audience).pathname === '/api/v2/';
+  return audience === MANAGEMENT_AUDIENCE || (URL.canParse(audience) && new URL(audience).pathname === '/api/v2/');
 }
 
 /**

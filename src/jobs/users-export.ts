@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import type { ExportField, ExportOptions } from '../domain/job.ts';
 import type { Database } from '../store/database.ts';
@@ -30,7 +30,9 @@ export function createUsersExport({ database, jobs, toAnswer }: UsersExportDeps)
     const total = await countUsers(options);
     await restart(job, total);
     const chunks: Buffer[] = [];
-    for await (const chunk of Readable.from(lines(job, options, total, signal)).pipe(createGzip())) chunks.push(chunk as Buffer);
+    await pipeline(lines(job, options, total, signal), createGzip(), async (zipped: AsyncIterable<Buffer>) => {
+      for await (const chunk of zipped) chunks.push(chunk);
+    });
     if (!signal.aborted) await jobs.finish(job, { status: 'completed', result: Buffer.concat(chunks).toString('base64') });
   };
 

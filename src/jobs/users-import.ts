@@ -7,6 +7,7 @@ import { type Connection, toConnection } from '../store/connections.ts';
 import { type Database, type Queryable, uniqueViolation } from '../store/database.ts';
 import type { ClaimedJob, JobStore } from '../store/jobs.ts';
 import type { Row } from '../store/schema.ts';
+import { IS_SMS_USER } from '../store/users.ts';
 import { JOB_LEASE_MS, type JobWork } from './job-runner.ts';
 
 /** A user of the file, checked for form. */
@@ -147,7 +148,7 @@ export function createUsersImport({ database, jobs, register, readUser }: UsersI
         const own = [
           ...(email === null ? [] : [eb('email', '=', email)]),
           ...(username === null ? [] : [eb('username', '=', username)]),
-          ...(phoneNumber === null || strategy !== 'sms' ? [] : [eb('phone_number', '=', phoneNumber)]),
+          ...(phoneNumber === null || strategy !== 'sms' ? [] : [eb.and([eb('phone_number', '=', phoneNumber), IS_SMS_USER])]),
         ];
         return eb.or([...(user.id === undefined ? [] : [eb('id', '=', `${strategy}|${user.id}`)]), eb.and([eb('connection_id', '=', id), eb.or(own)])]);
       })
@@ -197,13 +198,15 @@ function merged(before: string, change: Metadata): string {
 }
 
 const HIDDEN = '*****';
+/** Texts of `custom_password_hash` that tell what is wrong with it. */
+const SHOWN = new Set(['algorithm', 'encoding']);
 
 /** A failed user is shown to who asks for the errors, but never with what a password could be guessed by. */
 function withoutHashes({ password_hash: hash, custom_password_hash: custom, ...user }: Record<string, unknown>): Record<string, unknown> {
   return {
     ...user,
     ...(hash === undefined ? {} : { password_hash: HIDDEN }),
-    ...(custom === undefined ? {} : { custom_password_hash: JSON.parse(JSON.stringify(custom, (key, value: unknown) => (key === 'value' ? HIDDEN : value))) as unknown }),
+    ...(custom === undefined ? {} : { custom_password_hash: JSON.parse(JSON.stringify(custom, (key, value: unknown) => (typeof value === 'string' && !SHOWN.has(key) ? HIDDEN : value))) as unknown }),
   };
 }
 

@@ -31,8 +31,8 @@ export interface PasswordLoginDeps {
 
 /**
  * Logs in who has the password. Answer and work for an account that does not exist are those for a wrong password; only an
- * imported hash of bcrypt, which takes longer, can be told by its time until its user has logged in once: then it becomes
- * one of argon2id.
+ * imported hash, which takes another time, can be told by it until its user has logged in once: then it becomes one of
+ * ours.
  */
 export function createPasswordLogin({ database, keyring, logins, protection }: PasswordLoginDeps): PasswordLogin {
   async function writeEntry(tx: Queryable, input: PasswordLoginInput, type: LogType, description: string, userId: string | null): Promise<void> {

@@ -31,6 +31,8 @@ export interface UserMails {
   writeVerifyEmail(tx: Queryable, user: { userId: string; email: string; clientId: string | null }): Promise<void>;
   /** The mail with which a user changes the password. Null: nobody gets it, and it takes as long. */
   writeChangePassword(tx: Queryable, user: { userId: string; email: string; clientId: string | null } | null): Promise<void>;
+  /** Ends the links by which a user could still change the password: they belong to an older one, or to an older address. */
+  endChangePasswordLinks(tx: Queryable, userId: string): Promise<void>;
 }
 
 /** @param deps.origin of the links; never what a request says. */
@@ -54,5 +56,6 @@ export function createUserMails({ keyring, tickets, origin }: { keyring: Keyring
       if (user === null) await write(tx, null, changePasswordMail(origin()));
       else await write(tx, user.email, changePasswordMail(await link(tx, 'change_password', user)));
     },
+    endChangePasswordLinks: (tx, userId) => tickets.remove(tx, 'change_password', userId),
   };
 }

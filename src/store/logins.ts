@@ -1,5 +1,6 @@
 import type { Database, Queryable } from './database.ts';
 import type { Row } from './schema.ts';
+import { IS_SMS_USER } from './users.ts';
 
 /** A user as a login needs it. */
 export type LoginUser = Row<'user_account'>;
@@ -27,7 +28,7 @@ export function createLoginStore({ database }: { database: Database }): LoginSto
     async find(connectionId, name) {
       const query = database.db.selectFrom('user_account').selectAll().where('connection_id', '=', connectionId);
       if ('email' in name) return (await query.where('email', '=', name.email).executeTakeFirst()) ?? null;
-      if ('phoneNumber' in name) return (await query.where('phone_number', '=', name.phoneNumber).executeTakeFirst()) ?? null;
+      if ('phoneNumber' in name) return (await query.where('phone_number', '=', name.phoneNumber).where(IS_SMS_USER).executeTakeFirst()) ?? null;
       const { emailOrUsername } = name;
       const found = await query.where((eb) => eb.or([eb('email', '=', emailOrUsername), eb('username', '=', emailOrUsername)])).execute();
       // A username may have the form of somebody else's address.

@@ -40,10 +40,12 @@ export function createRolePermissionStore({ database, roles }: { database: Datab
 
     async remove(roleId, permissions) {
       await roles.find(roleId);
-      await db.deleteFrom('role_permission')
-        .where('role_id', '=', roleId)
-        .where((eb) => eb.or(permissions.map(({ audience, name }) => eb.and({ audience, name }))))
-        .execute();
+      // By API: one condition for each permission would be deeper than SQLite's expressions may be.
+      await database.transaction(async (tx) => {
+        for (const [audience, own] of Map.groupBy(permissions, (permission) => permission.audience)) {
+          await tx.deleteFrom('role_permission').where('role_id', '=', roleId).where('audience', '=', audience).where('name', 'in', own.map(({ name }) => name)).execute();
+        }
+      });
     },
   };
 }

@@ -32,11 +32,20 @@ export interface TicketStore {
   find(kind: TicketKind, token: string): Promise<Ticket | null>;
   /** Uses a ticket up, and with it all others of its kind that the user has. @returns false when somebody else has. */
   spend(tx: Queryable, kind: TicketKind, token: string): Promise<boolean>;
+  /** Ends all of a kind that a user has. */
+  remove(tx: Queryable, kind: TicketKind, userId: string): Promise<void>;
 }
 
 export function createTicketStore({ database }: { database: Database }): TicketStore {
   const { db, now } = database;
+
+  async function remove(tx: Queryable, kind: TicketKind, userId: string): Promise<void> {
+    await tx.deleteFrom('ticket').where('user_id', '=', userId).where('kind', '=', kind).execute();
+  }
+
   return {
+    remove,
+
     async create(tx, ticket) {
       const token = randomBytes(32).toString('base64url');
       await tx.insertInto('ticket')
@@ -66,7 +75,7 @@ export function createTicketStore({ database }: { database: Database }): TicketS
     async spend(tx, kind, token) {
       const row = await tx.deleteFrom('ticket').where('token_hash', '=', hashOf(token)).where('kind', '=', kind).where('expires_at', '>', now).returning('user_id').executeTakeFirst();
       if (row === undefined) return false;
-      await tx.deleteFrom('ticket').where('user_id', '=', row.user_id).where('kind', '=', kind).execute();
+      await remove(tx, kind, row.user_id);
       return true;
     },
   };

@@ -81,7 +81,7 @@ export function createUserStore({ database }: { database: Database }): UserStore
         .selectFrom('user_account')
         .select(['email', 'username', 'phone_number'])
         .where('connection_id', '=', connectionId)
-        .where((eb) => eb.or(given.map(([field, value]) => eb(field, '=', value))))
+        .where((eb) => eb.or(given.map(([field, value]) => (field === 'phone_number' ? eb.and([eb(field, '=', value), IS_SMS_USER]) : eb(field, '=', value)))))
         .execute();
       return given.find(([field, value]) => rows.some((row) => row[field] === value))?.[0] ?? null;
     },
@@ -137,6 +137,9 @@ export function createUserStore({ database }: { database: Database }): UserStore
     },
   };
 }
+
+/** A condition of the index `user_account_phone`, which no query without it can use. */
+export const IS_SMS_USER = sql<SqlBool>`substr(user_account.id, 1, 4) = 'sms|'`;
 
 const CONNECTION_NAME = 'connection.name as connection_name';
 

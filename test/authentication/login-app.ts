@@ -20,7 +20,7 @@ export interface LoginApp extends TestApp {
   codeFor(recipient: string, fields?: Record<string, unknown>): Promise<string>;
   token(fields: Record<string, unknown>, headers?: Record<string, string>): Promise<Answer>;
   /** The OTP grant with the first client. */
-  login(recipient: string, otp: string, fields?: Record<string, unknown>): Promise<Answer>;
+  login(recipient: string, otp: string, fields?: Record<string, unknown>, headers?: Record<string, string>): Promise<Answer>;
   user(id: string): Promise<Record<string, unknown> | undefined>;
   registrations(userId: string): Promise<{ id: string; source: string }[]>;
   newestLog(type: string): Promise<Answer['body']>;
@@ -62,8 +62,8 @@ export async function startLoginApp(options: TestAppOptions = {}): Promise<Login
 
     token: async (fields, headers) => await postJson(`${base.url}/oauth/token`, { client_id: CLIENT_ID, client_secret: CLIENT_SECRET, ...fields }, headers),
 
-    async login(recipient, otp, fields = {}) {
-      return await app.token({ grant_type: OTP, realm: recipient.includes('@') ? 'email' : 'sms', username: recipient, otp, scope: 'openid profile email phone', ...fields });
+    async login(recipient, otp, fields = {}, headers = {}) {
+      return await app.token({ grant_type: OTP, realm: recipient.includes('@') ? 'email' : 'sms', username: recipient, otp, scope: 'openid profile email phone', ...fields }, headers);
     },
 
     user: async (id) => await db.selectFrom('user_account').selectAll().where('id', '=', id).executeTakeFirst(),

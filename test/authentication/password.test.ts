@@ -1,3 +1,4 @@
+import { hashSync as argon2Sync } from '@node-rs/argon2';
 import { hashSync } from '@node-rs/bcrypt';
 import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -123,6 +124,17 @@ describe('an imported hash', () => {
   });
 });
 
+it("an imported hash of argon2 that costs more or less than ours becomes one like ours with the first login", async () => {
+  const id = await newUser('argon2@example.com');
+  const before = argon2Sync('old-Passw0rd', { memoryCost: 4096, timeCost: 1, parallelism: 1 });
+  await app.database.db.updateTable('user_account').set({ password_hash: before }).where('id', '=', id).execute();
+  expect((await login('argon2@example.com', 'old-Passw0rd')).status).toBe(200);
+  const { password_hash: after } = (await app.user(id))!;
+  expect(String(after).split('$').slice(0, 4)).toEqual(['', 'argon2id', 'v=19', 'm=19456,t=2,p=1']);
+  expect((await login('argon2@example.com', 'old-Passw0rd')).status).toBe(200);
+  expect(await app.user(id)).toMatchObject({ password_hash: after });
+});
+
 describe('guessing', () => {
   it('is over for an account and an address after ten wrong passwords, also at once, until the block runs out', async () => {
     await newUser('guessed@example.com');
@@ -167,5 +179,8 @@ describe('guessing', () => {
     expect((await by('203.0.113.2', 'server')).status).toBe(403);
     for (let count = 0; count < 10; count++) await by(`203.0.113.${count}`, CLIENT_ID);
     expect((await by('203.0.113.77', CLIENT_ID)).status).toBe(429);
+    // What is no address is nobody's: it would begin a count of its own each time.
+    for (let count = 0; count < 10; count++) await by(`203.0.113.${count}, 203.0.113.9`, 'server');
+    expect((await by('203.0.113.78, 203.0.113.9', 'server')).status).toBe(429);
   });
 });

@@ -267,6 +267,9 @@ describe('the grant', () => {
       for (let index = 0; index < 100; index++) expect((await guess(index, from)).status).toBe(403);
       expect(await guess(100, from)).toMatchObject({ status: 429, body: { error: 'too_many_attempts' } });
       expect((await guess(100, { 'x-forwarded-for': '203.0.113.8' })).status).toBe(403);
+      await own.addClient('server', { token_endpoint_auth_method: 'client_secret_post', is_token_endpoint_ip_header_trusted: true });
+      const byServer = await own.login('behind@example.com', '000000', { client_id: 'server' }, { ...from, 'auth0-forwarded-for': '203.0.113.9' });
+      expect(byServer.status).toBe(403);
       await own.database.db.updateTable('counter').set({ expires_at: 1 }).execute();
       expect((await guess(101, from)).status).toBe(403);
     } finally {

@@ -128,6 +128,20 @@ describe('a change of password by mail', () => {
     expect(await choose(first, 'third-Horse-9-staple')).toContain('cannot be used');
   });
 
+  it.each([
+    ['address', { email: 'moved@example.com' }],
+    ['password', { password: 'set-by-Support-5-staple' }],
+  ])('is of no use any more once the %s was changed otherwise', async (what, change) => {
+    const id = await newUser(`stale-${what}@example.com`);
+    await ask(`stale-${what}@example.com`);
+    const link = await linkTo(`stale-${what}@example.com`, '/usher/change-password');
+    const changed = await send(`${app.url}/api/v2/users/${encodeURIComponent(id)}`, { method: 'PATCH', headers: { ...(await bearer(app)), 'content-type': 'application/json' }, body: JSON.stringify(change) });
+    expect(changed.status).toBe(200);
+    expect((await open(link)).html).toContain('cannot be used');
+    expect(await choose(link, NEW_PASSWORD)).toContain('cannot be used');
+    expect(await login(changed.body.email, NEW_PASSWORD)).toBe(403);
+  });
+
   it('takes no weak password, and none that was mistyped; the link stays good', async () => {
     await newUser('weak@example.com');
     await ask('weak@example.com');

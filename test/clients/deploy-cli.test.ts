@@ -145,6 +145,7 @@ describe('a tenant whose files change', () => {
     await Promise.all(['actions/Count', 'actions/Count.json', 'clients/Back office.json', 'database-connections/members', 'resource-servers/Orders.json', 'connections/google-oauth2.json'].map((path) => rm(join(files, path), { recursive: true })));
     await rm(join(files, 'grants'), { recursive: true });
     await edit(join(files, 'triggers/triggers.json'), (triggers) => triggers['post-user-registration'].pop());
+    await edit(join(files, 'roles/Member.json'), (role) => Object.assign(role, { permissions: [] }));
     await edit(join(files, 'database-connections/Username-Password-Authentication/database.json'), (connection) => Object.assign(connection, { enabled_clients: ['Shop'] }));
     const names = async () => {
       const [clients, connections, { actions }, servers] = await Promise.all([get('clients'), get('connections'), get('actions/actions'), get('resource-servers')]);

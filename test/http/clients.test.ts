@@ -81,6 +81,23 @@ describe('a client', () => {
     expect(app.logText()).not.toContain(secret);
   });
 
+  it('shows its key material only to who may read keys, and lets only who may change keys set a secret', async () => {
+    const encryption = { pub: 'public key', cert: 'certificate' };
+    const { client_id: id } = (await create({ name: 'Keys', encryption_key: encryption, client_authentication_methods: { private_key_jwt: { credentials: [] } } })).body;
+    const plain = await bearer(app, 'read:clients update:clients');
+    for (const { body } of [await call('GET', `/${id}`, undefined, plain), await call('PATCH', `/${id}`, { description: 'x' }, plain)]) {
+      expect(Object.keys(body).filter((name) => /encryption_key|authentication_methods|secret/.test(name))).toEqual([]);
+    }
+    expect((await call('GET', `/${id}`, undefined, await bearer(app, 'read:client_keys'))).body.encryption_key).toEqual(encryption);
+
+    const secret = 'chosen by somebody who may not';
+    for (const change of [{ client_secret: secret }, { encryption_key: null }]) {
+      expect(await call('PATCH', `/${id}`, change, plain)).toMatchObject({ status: 403, body: { errorCode: 'insufficient_scope', message: 'Insufficient scope, expected any of: update:client_keys' } });
+    }
+    expect((await call('PATCH', `/${id}`, { client_secret: secret }, await bearer(app, 'update:client_keys'))).status).toBe(200);
+    expect((await call('GET', `/${id}`)).body).toMatchObject({ client_secret: secret, encryption_key: encryption });
+  });
+
   it('gets a new secret, and the old one opens nothing', async () => {
     const { client_id: id, client_secret: old } = (await create({ name: 'Rotating' })).body;
     const { status, body } = await call('POST', `/${id}/rotate-secret`);

@@ -150,7 +150,7 @@ describe('resource servers', () => {
       expect((await call('PATCH', `resource-servers/${key}`, { name: 'x' })).status).toBe(403);
       expect((await call('DELETE', `resource-servers/${key}`)).status).toBe(403);
     }
-    for (const identifier of [`${app.url}/api/v2/`, 'https://elsewhere.example/api/v2/', 'http://x/api/v2/?a', 'x:/api/v2/', 'https://x/a/../api/v2/']) {
+    for (const identifier of [`${app.url}/api/v2/`, 'https://elsewhere.example/api/v2/', 'http://x/api/v2/?a', 'x:/api/v2/', '/api/v2/', 'https://x/a/../api/v2/']) {
       expect(await call('POST', 'resource-servers', { identifier })).toMatchObject({ status: 400, body: { errorCode: 'invalid_body' } });
     }
   });

@@ -94,17 +94,21 @@ describe('POST /api/v2/jobs/users-imports', () => {
       { user_metadata: {} },
       { email: 'md5@example.com', custom_password_hash: { algorithm: 'md5', hash: { value: '5f4dcc3b5aa765d61d8327deb882cf99', encoding: 'hex' } } },
       { email: 'slow@example.com', password_hash: hash.replace('$04$', '$31$') },
+      ...['m=1,t=0,p=0$c29tZXNhbHRzb21lc2FsdA$', 'm=4096,t=3,p=1$c29tZXNhbHRzb21lc2Fsd$'].map((rest) => ({
+        email: 'argon2@example.com', custom_password_hash: { algorithm: 'argon2', hash: { value: `$argon2id$v=19$${rest}c29tZWhhc2hzb21laGFzaHNvbWVoYXNoc29tZWhhc2g`, encoding: 'utf8' } },
+      })),
+      { email: 'misplaced@example.com', custom_password_hash: hash },
       { email: 'mfa@example.com', mfa_factors: [{ totp: { secret: 'JBTWY3DPEHPK3PNP' } }] },
       { email: 'nul@example.com', user_metadata: { text: 'a\0b' } },
       { email: 'more@example.com', nonsense: 1 },
       'no user at all',
     ]);
 
-    expect(job).toMatchObject({ status: 'completed', summary: { inserted: 1, updated: 0, failed: 9, total: 10 } });
+    expect(job).toMatchObject({ status: 'completed', summary: { inserted: 1, updated: 0, failed: 12, total: 13 } });
     const { status, body } = await failures(job.id);
     expect(status).toBe(200);
     const told = (body as { user: object; errors: { code: string; message: string; path: string }[] }[]).map(({ errors }) => errors.map(({ code, path }) => `${code} ${path}`).join());
-    expect(told).toEqual(['FORMAT email', 'DUPLICATED_USER ', 'ANY_OF_MISSING ', 'ENUM_MISMATCH custom_password_hash.algorithm', 'FORMAT password_hash', 'MFA_FACTORS_FAILED mfa_factors', 'FORMAT ', 'NOT_PASSED ', 'INVALID_TYPE ']);
+    expect(told).toEqual(['FORMAT email', 'DUPLICATED_USER ', 'ANY_OF_MISSING ', 'ENUM_MISMATCH custom_password_hash.algorithm', 'FORMAT password_hash', 'FORMAT custom_password_hash.hash.value', 'FORMAT custom_password_hash.hash.value', 'INVALID_TYPE custom_password_hash', 'MFA_FACTORS_FAILED mfa_factors', 'FORMAT ', 'NOT_PASSED ', 'INVALID_TYPE ']);
     expect(body[1].user).toEqual({ email: 'taken@example.com', password_hash: '*****' });
     expect(body[3].user.custom_password_hash).toEqual({ algorithm: 'md5', hash: { value: '*****', encoding: 'hex' } });
     expect(body[3].errors[0].message).toMatch(/md5 are not supported here/);
@@ -222,6 +226,14 @@ describe('POST /api/v2/jobs/users-exports', () => {
   it('keeps to `limit`', async () => {
     const { text } = await exported({ limit: 2, fields: [{ name: 'email', export_as: 'address' }] });
     expect(text.trim().split('\n').map((line) => Object.keys(JSON.parse(line)))).toEqual([['address'], ['address']]);
+  });
+
+  it('gives the link only to who may read users, and the file to no cache', async () => {
+    const { job } = await exported({});
+    const importer = await bearer(app, 'create:users');
+    const { status, body } = await send(`${app.url}/api/v2/jobs/${job.id}`, { headers: importer });
+    expect({ status, location: body.location }).toEqual({ status: 200, location: undefined });
+    expect((await fetch(job.location)).headers.get('cache-control')).toBe('no-store');
   });
 
   it('gives the file to nobody without the link', async () => {

@@ -77,6 +77,8 @@ describe('roles', () => {
     expect(await call('POST', path, { permissions: [{ ...read, permission_name: 'burn:orders' }] })).toMatchObject({ status: 404, body: { message: expect.stringContaining('burn:orders') } });
     expect(await call('POST', path, { permissions: [{ ...read, resource_server_identifier: 'https://nobody.example.com' }] })).toMatchObject({ status: 404 });
     expect(await call('DELETE', path, { permissions: [{ ...read, resource_server_name: 'Orders' }] })).toMatchObject({ status: 204 });
+    const thousand = Array.from({ length: 1000 }, (_, index) => ({ ...read, permission_name: `p${index}` }));
+    expect(await call('DELETE', path, { permissions: thousand })).toMatchObject({ status: 204 });
     await call('DELETE', `/resource-servers/${encodeURIComponent(identifier)}`);
     expect((await call('GET', path)).body).toEqual([{ ...management, resource_server_name: 'Auth0 Management API' }]);
   });

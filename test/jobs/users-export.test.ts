@@ -50,4 +50,18 @@ describeEachStore('an export of users', (fresh) => {
     expect(await jobs.find(id)).toMatchObject({ status: 'processing', position: 500 });
     expect(await jobs.readResult(id)).toBeNull();
   });
+
+  test('ends when somebody else takes it up in its middle', async () => {
+    const usher = await prepareStore((await fresh()).open());
+    await addUsers(usher);
+    const jobs = createJobStore(usher);
+    await jobs.create({ type: 'users_export', status: 'pending', options: { format: 'json' } });
+    const taken = { ...jobs, advance: async (...args: Parameters<typeof jobs.advance>) => {
+      await jobs.advance(...args);
+      await usher.database.db.updateTable('job').set({ position: 7 }).where('position', '=', 500).execute();
+    } };
+    const work = createUsersExport({ ...usher, jobs: taken, toAnswer: (user) => ({ user_id: user.id }) });
+
+    await expect(work((await jobs.claim(['users_export'], 0))!, new AbortController().signal)).rejects.toBeInstanceOf(JobLostError);
+  });
 });

@@ -1,8 +1,11 @@
+import { isIP } from 'node:net';
 import type { Request } from 'express';
 import { type ApiError, oauthError } from '../../domain/api-error.ts';
+import type { RequestFacts } from '../../registration/event.ts';
 import type { LoginRefusal } from '../../registration/passwordless-login.ts';
 import type { Client, ClientStore } from '../../store/clients.ts';
 import { type Connection, type ConnectionStore, isEnabledFor } from '../../store/connections.ts';
+import { type FingerprintHeaders, requestFacts } from '../request-facts.ts';
 import { authenticateClient, basicCredentials, parameter } from './token-request.ts';
 
 /** @throws {ApiError} 400 */
@@ -31,6 +34,17 @@ export async function loginConnection(name: string, client: Client, { connection
   if (connection === null || !strategies.includes(connection.strategy)) throw oauthError(400, 'invalid_request', `Unknown or invalid realm: ${name}`);
   if (!isEnabledFor(connection, client.id)) throw oauthError(403, 'access_denied', 'The connection is not enabled for this client.');
   return connection;
+}
+
+/**
+ * Who logs in, from where. For whom a server acts, Auth0 believes it in `auth0-forwarded-for`, if its client has shown a
+ * secret and is set so; what is no address is not believed, as each one would begin a count of failures of its own.
+ */
+export function loginFacts(req: Request, { settings }: Client, headers: FingerprintHeaders): RequestFacts {
+  const facts = requestFacts(req, headers);
+  const isTrusted = settings['is_token_endpoint_ip_header_trusted'] === true && settings.token_endpoint_auth_method !== 'none';
+  const address = isTrusted ? (req.get('auth0-forwarded-for') ?? '') : '';
+  return isIP(address) === 0 ? facts : { ...facts, ip: address };
 }
 
 /** The body as Actions may see it: without what proves who somebody is. */

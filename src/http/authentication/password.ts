@@ -1,9 +1,9 @@
 import type { Request } from 'express';
 import type { PasswordLogin } from '../../registration/password-login.ts';
-import type { Client, ClientStore } from '../../store/clients.ts';
+import type { ClientStore } from '../../store/clients.ts';
 import { type ConnectionStore, DEFAULT_CONNECTION } from '../../store/connections.ts';
-import { type FingerprintHeaders, requestFacts } from '../request-facts.ts';
-import { loginClient, loginConnection, loginError, requiredParameter } from './login-request.ts';
+import type { FingerprintHeaders } from '../request-facts.ts';
+import { loginClient, loginConnection, loginError, loginFacts, requiredParameter } from './login-request.ts';
 import { parameter, requireGrant } from './token-request.ts';
 import type { Tokens, UserTokens } from './user-tokens.ts';
 
@@ -33,16 +33,9 @@ export function createPasswordGrant(deps: PasswordGrantDeps) {
     const connection = await loginConnection(realm, client, { ...deps, strategies: ['auth0'] });
     const wanted = await deps.userTokens.wanted(client, { audience: parameter(req, 'audience'), scope: parameter(req, 'scope') });
 
-    const facts = requestFacts(req, deps.fingerprintHeaders);
-    const request = { ...facts, ip: endUserAddress(req, client) ?? facts.ip };
+    const request = loginFacts(req, client, deps.fingerprintHeaders);
     const result = await deps.passwordLogin({ client, connection, username: username.toLowerCase(), password, request });
     if (result.outcome === 'refused') throw loginError(result.refusal, 'Wrong email or password.');
     return await deps.userTokens.issue(result.user, wanted, { client, issuer: deps.issuer(req), grantType: 'password' });
   };
-}
-
-/** Whom a server acts for. Auth0 believes it of clients that have shown a secret and are set so. */
-function endUserAddress(req: Request, { settings }: Client): string | undefined {
-  const isTrusted = settings['is_token_endpoint_ip_header_trusted'] === true && settings.token_endpoint_auth_method !== 'none';
-  return isTrusted ? req.get('auth0-forwarded-for') : undefined;
 }

@@ -2,8 +2,8 @@ import type { Request } from 'express';
 import type { PasswordlessLogin } from '../../registration/passwordless-login.ts';
 import type { ClientStore } from '../../store/clients.ts';
 import type { ConnectionStore } from '../../store/connections.ts';
-import { type FingerprintHeaders, requestFacts } from '../request-facts.ts';
-import { bodyWithoutCredentials, loginClient, loginConnection, loginError, requiredParameter } from './login-request.ts';
+import type { FingerprintHeaders } from '../request-facts.ts';
+import { bodyWithoutCredentials, loginClient, loginConnection, loginError, loginFacts, requiredParameter } from './login-request.ts';
 import { parameter, requireGrant } from './token-request.ts';
 import type { Tokens, UserTokens } from './user-tokens.ts';
 
@@ -35,7 +35,7 @@ export function createPasswordlessOtp(deps: PasswordlessOtpDeps) {
       recipient: isMail ? username.toLowerCase() : username,
       code,
       body: bodyWithoutCredentials(req),
-      request: requestFacts(req, deps.fingerprintHeaders),
+      request: loginFacts(req, client, deps.fingerprintHeaders),
     });
     if (result.outcome === 'refused') throw loginError(result.refusal, `Wrong ${isMail ? 'email' : 'phone number'} or verification code.`);
     return await deps.userTokens.issue(result.user, wanted, { client, issuer: deps.issuer(req), grantType: PASSWORDLESS_OTP });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { managementError } from '../../domain/api-error.ts';
 import type { ClientChange, ClientManagement, ClientRecord } from '../../store/client-management.ts';
 import type { VerifiedToken } from '../auth.ts';
 import { type Route, route } from '../endpoint.ts';
@@ -70,7 +71,8 @@ export function clientsRoutes({ clients }: { clients: ClientManagement }): Route
         method: 'patch',
         path: `${PATH}/{id}`,
         summary: 'Change a client',
-        description: '`client_metadata` is merged with what is there, `null` takes an entry out, and an empty object all of them.',
+        description:
+          '`client_metadata` is merged with what is there, `null` takes an entry out, and an empty object all of them. `client_secret` and `encryption_key` need the scope `update:client_keys`.',
         tag: 'clients',
         scopes: ['update:clients', 'update:client_keys'],
         params: CLIENT_PATH,
@@ -78,8 +80,10 @@ export function clientsRoutes({ clients }: { clients: ClientManagement }): Route
         returns: CLIENT,
         errors: [404, 409],
       },
-      async ({ params, body: { name, ...change }, token }) =>
-        clientAnswer(await clients.update(params.id, { ...changeOf(change), name }), mayReadKeys(token)),
+      async ({ params, body: { name, ...change }, token }) => {
+        refuseKeys(change, token);
+        return clientAnswer(await clients.update(params.id, { ...changeOf(change), name }), mayReadKeys(token));
+      },
     ),
     route(
       {
@@ -115,18 +119,26 @@ function mayReadKeys({ scopes }: VerifiedToken): boolean {
   return scopes.includes('read:client_keys');
 }
 
+/** Who sets a client's secret can be that client. @throws {ApiError} 403 */
+function refuseKeys(change: Given, { scopes }: VerifiedToken): void {
+  if (change.client_secret === undefined && change.encryption_key === undefined) return;
+  if (!scopes.includes('update:client_keys')) throw managementError(403, 'Insufficient scope, expected any of: update:client_keys', 'insufficient_scope');
+}
+
 type Given = Omit<z.output<typeof UPDATE_CLIENT>, 'name'>;
 
 function changeOf({ client_secret: secret, client_metadata: metadata, ...settings }: Given): ClientChange {
   return { secret, metadata: metadata === null ? {} : metadata, settings };
 }
 
-function clientAnswer({ id, name, secret, metadata, settings }: ClientRecord, withSecret: boolean): z.input<typeof CLIENT> {
+/** @param withKeys - also what Auth0 shows only with `read:client_keys`. */
+function clientAnswer({ id, name, secret, metadata, settings }: ClientRecord, withKeys: boolean): z.input<typeof CLIENT> {
+  const { encryption_key: _key, client_authentication_methods: _methods, ...open } = settings;
   return {
     name,
     client_id: id,
-    ...(withSecret && secret !== null ? { client_secret: secret } : {}),
-    ...(settings as z.input<typeof CLIENT>),
+    ...(withKeys && secret !== null ? { client_secret: secret } : {}),
+    ...((withKeys ? settings : open) as z.input<typeof CLIENT>),
     ...(Object.keys(metadata).length === 0 ? {} : { client_metadata: metadata }),
   };
 }

@@ -8,7 +8,7 @@ import { textOf } from '../validation.ts';
 /** More rounds would let an import make every login of a user slow; Auth0's own hashes have 10. */
 const BCRYPT = /^\$2[aby]\$(0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}$/;
 /** PHC texts of argon2; the memory is in KiB. */
-const ARGON2 = /^\$argon2(?:id|i|d)\$v=(?:16|19)\$m=(\d{1,6}),t=(\d{1,2}),p=(\d{1,2})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,172}$/;
+const ARGON2 = /^\$argon2(?:id|i|d)\$v=(?:16|19)\$m=(\d{1,6}),t=([1-9]\d?),p=([1-9]\d?)\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{16,172})$/;
 const MAX_ARGON2_KIB = 262_144;
 
 /** Source: Auth0's schema of the file. */
@@ -113,9 +113,11 @@ function problemsOfHash(custom: Entry['custom_password_hash']): Problem[] {
   return [{ code: 'FORMAT', message: `The hash does not have the form of ${algorithm} that is supported here: ${form}`, path: 'custom_password_hash.hash.value' }];
 }
 
+/** Whether a login could hold a password against it: one that cannot be read would fail there. */
 function isArgon2(value: string): boolean {
-  const [, memory, passes, lanes] = ARGON2.exec(value) ?? [];
-  return memory !== undefined && Number(memory) <= MAX_ARGON2_KIB && Number(passes) <= 10 && Number(lanes) <= 16;
+  const [, memory, passes, lanes, ...texts] = ARGON2.exec(value) ?? [];
+  const isInBounds = Number(memory) <= MAX_ARGON2_KIB && Number(memory) >= 8 * Number(lanes) && Number(passes) <= 10 && Number(lanes) <= 16;
+  return isInBounds && texts.every((text) => Buffer.from(text, 'base64').toString('base64').replace(/=+$/, '') === text);
 }
 
 /** Auth0's exports have ids with the provider; there, who imports them again must take it away. */

@@ -93,9 +93,9 @@ export function jobsRoutes({ jobs, connections, wakeJobs, publicUrl }: JobsRoute
         returns: JOB,
         errors: [404],
       },
-      async ({ params, req }) => {
+      async ({ params, token, req }) => {
         const job = await jobs.find(params.id);
-        const hasResult = job.type === 'users_export' && job.status === 'completed';
+        const hasResult = job.type === 'users_export' && job.status === 'completed' && token.scopes.includes('read:users');
         return jobAnswer(job, hasResult ? `${issuerOf(req, publicUrl)}${resultPath(job)}?token=${await jobs.signResult(job.id)}` : undefined);
       },
     ),
@@ -139,7 +139,7 @@ export function jobsRoutes({ jobs, connections, wakeJobs, publicUrl }: JobsRoute
         const job = (await jobs.isSigned(id, token)) ? await jobs.find(id) : null;
         const result = job === null || fileOf(job) !== file ? null : await jobs.readResult(id);
         if (result === null) throw managementError(404, 'There is no such export, or its link is not right. `GET /api/v2/jobs/{id}` has the link for 24 hours.');
-        res.attachment(file);
+        res.attachment(file).set('cache-control', 'no-store');
         return Buffer.from(result, 'base64');
       },
     ),

@@ -13,7 +13,7 @@ import type { UpdateUserBody } from './requests.ts';
 export interface UpdateUserDeps {
   connections: Pick<ConnectionStore, 'findByName'>;
   users: Pick<UserStore, 'find' | 'update'>;
-  userMails: Pick<UserMails, 'writeVerifyEmail'>;
+  userMails: Pick<UserMails, 'writeVerifyEmail' | 'endChangePasswordLinks'>;
   /** Called when a mail was committed. */
   wakeSender(): void;
 }
@@ -34,6 +34,7 @@ export async function updateUser({ connections, users, userMails, wakeSender }: 
   refuseByConnection(connection, body, user);
   const passwordHash = body.password === undefined ? undefined : await hashPassword(body.password);
   const updated = await users.update(id, (before) => changeOf(before, body, passwordHash), async (tx, { email, email_verified: isVerified }) => {
+    if (passwordHash !== undefined || email !== user.email) await userMails.endChangePasswordLinks(tx, id);
     if (body.verify_email !== true || email === null || isVerified === 1) return;
     await userMails.writeVerifyEmail(tx, { userId: id, email, clientId: body.client_id ?? null });
   });

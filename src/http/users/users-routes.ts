@@ -9,10 +9,11 @@ import { userAnswer } from './answers.ts';
 import { createUser, type CreateUserDeps } from './create-user.ts';
 import { BY_EMAIL_QUERY, CREATE_USER_BODY, LIST_USERS_QUERY, UPDATE_USER_BODY, USER_PATH, USER_QUERY } from './requests.ts';
 import { USER } from './schema.ts';
-import { updateUser } from './update-user.ts';
+import { updateUser, type UpdateUserDeps } from './update-user.ts';
 
 export interface UsersRoutesDeps extends CreateUserDeps {
   users: UserStore;
+  userMails: UpdateUserDeps['userMails'];
   clients: Pick<ClientStore, 'find'>;
   /** The condition that `q` means, and the order that `sort` means; they throw an `ApiError` for what they cannot read. */
   search: { condition(q: string): NonNullable<UserSearch['condition']>; order(sort: string): NonNullable<UserPage['order']> };
