@@ -1,10 +1,10 @@
 import { ApplicationFailure } from '@temporalio/common';
 import { UnknownIdError } from '../src/store/ledger.ts';
-import type { ActionError, OutgoingCall } from '../src/domain/invocation.ts';
+import { type ActionError, isFailedCall, type OutgoingCall } from '../src/domain/invocation.ts';
 
 /** What a history may say about a failed attempt: one line without anything that the Action or the person wrote. */
 export function describeFailure(error: ActionError, calls: OutgoingCall[]): string {
-  const call = calls.findLast((each) => each.error !== undefined || (each.status ?? 0) >= 400);
+  const call = calls.findLast(isFailedCall);
   if (call === undefined) return error.type;
   const answer = call.status === undefined ? `did not answer (${call.error})` : `answered ${call.status}`;
   return `${error.type}: ${call.host} ${answer}`;

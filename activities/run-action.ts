@@ -1,6 +1,6 @@
 import { Context } from '@temporalio/activity';
 import { CancelledFailure } from '@temporalio/common';
-import type { InvocationResult, OutgoingCall } from '../src/domain/invocation.ts';
+import { type InvocationResult, isFailedCall, type OutgoingCall } from '../src/domain/invocation.ts';
 import type { Logger } from '../src/logger.ts';
 import { withInvocation } from '../src/registration/event.ts';
 import type { SandboxPool } from '../src/sandbox/pool.ts';
@@ -145,7 +145,7 @@ async function settle(deps: RunActionDeps, step: ClaimedStep, result: Ran, logge
       },
     };
   }
-  const failedCalls = result.calls.filter((call) => call.error !== undefined || (call.status ?? 0) >= 400).length;
+  const failedCalls = result.calls.filter(isFailedCall).length;
   logger.info(
     {
       action: step.actionName,
@@ -188,7 +188,7 @@ function endOf(step: ClaimedStep, result: Ran): AttemptEnd {
 
 /** What the last refused request was told to wait. */
 function lastRetryAfterMs(calls: OutgoingCall[]): number {
-  return calls.findLast((call) => (call.status ?? 0) >= 400 && call.retryAfterMs !== undefined)?.retryAfterMs ?? 0;
+  return calls.findLast((call) => isFailedCall(call) && call.retryAfterMs !== undefined)?.retryAfterMs ?? 0;
 }
 
 /** Gives the step back without counting; if even that cannot be written, the lease runs out by itself. */

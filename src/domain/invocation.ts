@@ -44,6 +44,11 @@ export interface OutgoingCall {
   retryAfterMs?: number;
 }
 
+/** True when the receiver refused the request, or never answered it. */
+export function isFailedCall({ status = 0, error }: OutgoingCall): boolean {
+  return error !== undefined || status >= 400;
+}
+
 export type LogLevel = 'log' | 'info' | 'warn' | 'error' | 'debug' | 'trace';
 
 export interface LogLine {
