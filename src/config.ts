@@ -66,9 +66,9 @@ export const VARIABLES = {
   USHER_JA4_HEADER: { default: 'none', about: 'Header in which a trusted proxy puts the JA4 fingerprint.', parse: headerName },
   USHER_EGRESS_ALLOW: { default: 'none', about: 'CIDRs of private networks that Actions may connect to, separated by commas.', parse: cidrs },
   USHER_RATE_LIMITS: { default: 'signUp=60,token=120,passwordless=30,management=1200', about: 'Requests that one address may make in a minute, by kind; `off`, alone or for a kind, is no limit.', parse: rateLimits },
-  USHER_SMTP_URL: { default: 'none', about: 'SMTP server for mails: `smtp://` or `smtps://`, with user and password where it wants them. Without it, mails are kept and shown at `/usher/messages`.', parse: url('smtp', 'smtps') },
+  USHER_SMTP_URL: { default: 'none', about: 'SMTP server for mails: `smtp://` or `smtps://`, with user and password where it wants them. Without it, mails are kept and shown on a page whose link the start prints.', parse: url('smtp', 'smtps') },
   USHER_MAIL_FROM: { default: 'none', about: 'Address that mails come from, such as `Example <no-reply@example.com>`.', parse: pattern(/^[^\r\n]*[^\s@<>]+@[\w.-]+>?$/, 'an address, e.g. Example <no-reply@example.com>') },
-  USHER_SMS_URL: { default: 'none', about: 'HTTP gateway for text messages, which gets a `POST` of `{"to", "from"?, "text"}`. Without it, they are kept and shown at `/usher/messages`.', parse: url('http', 'https') },
+  USHER_SMS_URL: { default: 'none', about: 'HTTP gateway for text messages, which gets a `POST` of `{"to", "from"?, "text"}`. Without it, they are kept and shown on that page too.', parse: url('http', 'https') },
   USHER_SMS_AUTHORIZATION: { default: 'none', about: 'Value of the header `Authorization` for that gateway.', parse: pattern(/^[\x20-\x7e]+$/, 'the value of a header, e.g. Bearer …') },
   USHER_LOG_LEVEL: { default: 'info', about: '`trace`, `debug`, `info`, `warn`, `error` or `silent`.', parse: logLevel },
 } satisfies Record<string, Variable<unknown>>;

@@ -17,6 +17,7 @@ interface Operation {
 }
 
 const STYLE = `
+  :root { color-scheme: light dark } body { overflow-wrap: anywhere }
   body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2330; background: #fff }
   h2 { margin-top: 2.5rem; border-bottom: 1px solid #d5dae2; text-transform: capitalize }
   details { border: 1px solid #d5dae2; border-radius: 6px; margin: .5rem 0; padding: .4rem .8rem }
@@ -37,7 +38,7 @@ export function documentPage(document: object): string {
     const own = operations.filter(({ operation }) => operation.tags?.[0] === tag);
     return `<h2 id="${text(tag)}">${text(tag)}</h2>${own.map(operationHtml).join('')}`;
   });
-  const schemas = Object.entries(components?.schemas ?? {}).map(([name, schema]) => `<details id="schema-${text(name)}"><summary><code>${text(name)}</code></summary>${json(schema)}</details>`);
+  const schemas = Object.entries(components?.schemas ?? {}).map(([name, schema]) => `<details><summary><code>${text(name)}</code></summary><div id="schema-${text(name)}">${json(schema)}</div></details>`);
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${text(info.title)} API</title>
 <style>${STYLE}</style><h1>${text(info.title)} API ${text(info.version)}</h1><p>${text(info.description ?? '')}</p>
 <p><a href="/openapi.json">openapi.json</a> · ${tags.map((tag) => `<a href="#${text(tag)}">${text(tag)}</a>`).join(' · ')} · <a href="#schemas">schemas</a></p>

@@ -11,13 +11,15 @@ const POLL_MS = 1_000;
 /** After a failure, doubling. */
 const FIRST_PAUSE_MS = 5_000;
 const MAX_PAUSE_MS = 60 * 60_000;
+/** What a server has not taken this long after a stop is sent after the next start. Shorter than a role's time to end. */
+const STOP_GRACE_MS = 3_000;
 
 /** Sends the messages of one channel. Runs in any number at once. */
 export interface Sender {
   start(): Promise<void>;
   /** A message was committed in this process. */
   wake(): void;
-  /** Ends after what is being sent. */
+  /** Ends after what is being sent, or soon after. */
   stop(): Promise<void>;
 }
 
@@ -106,7 +108,10 @@ export function createSender<C extends Channel>(deps: {
     async stop() {
       stopping.abort();
       endRest?.();
-      await running;
+      const grace = Promise.withResolvers<void>();
+      const timer = setTimeout(grace.resolve, STOP_GRACE_MS);
+      await Promise.race([running, grace.promise]);
+      clearTimeout(timer);
       transport?.close();
     },
   };

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createBuilder } from '../builds/builder.ts';
 import { createApp } from '../http/app.ts';
+import { messagesPath } from '../http/pages/messages-routes.ts';
 import { openInstallation, takeLock } from '../installation.ts';
 import { createSenders } from '../messages/senders.ts';
 import { createDispatcher } from '../registration/dispatcher.ts';
@@ -98,7 +99,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
     port: String(port),
     clientId,
     isolation: sandbox.describeIsolation().join('\n'),
-    ...(kept === '' ? {} : { messages: `${kept} are not sent; see them at ${address}/usher/messages` }),
+    ...(kept === '' ? {} : { messages: `${kept} are not sent; see them at ${address}${messagesPath(keyring)}` }),
   });
 
   return {

@@ -86,6 +86,6 @@ export function authenticationRoutes(deps: AuthenticationDeps): Route[] {
     ...changePasswordPageRoutes({ changePassword }),
     ...verifyEmailRoutes({ verifyEmail: createVerifyEmail(shared) }),
     ...ticketsRoutes(shared),
-    ...messagesRoutes({ messages: createMessageStore({ database, keyring }) }),
+    ...messagesRoutes({ keyring, messages: createMessageStore({ database, keyring }) }),
   ];
 }

@@ -145,6 +145,8 @@ export function createConnectionManagement({ database, keyring }: { database: Da
 
     async remove(id) {
       await database.transaction(async (tx) => {
+        // Waits for those who are just signing up to it, and lets no more in.
+        await tx.selectFrom('connection').select('id').where('id', '=', id).forUpdate().execute();
         await tx.deleteFrom('user_account').where('connection_id', '=', id).execute();
         await tx.deleteFrom('connection').where('id', '=', id).execute();
       });

@@ -1,3 +1,4 @@
+import { type SqlBool, sql } from 'kysely';
 import { newId } from '../domain/ids.ts';
 import type { Channel, Message } from '../domain/message.ts';
 import type { Database, Queryable } from './database.ts';
@@ -75,10 +76,8 @@ export function createMessageStore({ database, keyring }: { database: Database; 
   async function settle(ids: string[], set: { state: 'kept' | 'failed'; error?: string }): Promise<void> {
     await database.transaction(async (tx) => {
       await tx.updateTable('message').set({ ...set, due_at: null, claimed_until: null }).where('id', 'in', ids).execute();
-      await tx.deleteFrom('message')
-        .where('state', '=', set.state)
-        .where('id', 'not in', (eb) => eb.selectFrom('message').select('id').where('state', '=', set.state).orderBy('id', 'desc').limit(LEFT_OVER))
-        .execute();
+      const leftOver = tx.selectFrom('message').select('id').where(isLeftOver(set.state));
+      await tx.deleteFrom('message').where(isLeftOver(set.state)).where('id', 'not in', leftOver.orderBy('id', 'desc').limit(LEFT_OVER)).execute();
     });
   }
 
@@ -129,10 +128,15 @@ export function createMessageStore({ database, keyring }: { database: Database; 
     },
 
     async listKept() {
-      const rows = await db.selectFrom('message').selectAll().where('state', '=', 'kept').orderBy('id', 'desc').limit(LEFT_OVER).execute();
+      const rows = await db.selectFrom('message').selectAll().where(isLeftOver('kept')).orderBy('id', 'desc').limit(LEFT_OVER).execute();
       return await Promise.all(rows.map(async (row) => ({ id: row.id, message: await contentOf(row), createdAt: row.created_at })));
     },
   };
+}
+
+/** With the condition of the index `message_left_over`: else they would be looked for among all that wait. */
+function isLeftOver(state: 'kept' | 'failed') {
+  return sql<SqlBool>`state = ${state} and due_at is null`;
 }
 
 function contextOf(id: string): string {

@@ -1,5 +1,6 @@
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { messagesPath } from '../../src/http/pages/messages-routes.ts';
 import { DEFAULT_CONNECTION } from '../../src/store/connections.ts';
 import { createMessageStore } from '../../src/store/messages.ts';
 import { bearer, CLIENT_ID, PASSWORD, postJson, send, signUp, startTestApp } from '../http/test-app.ts';
@@ -228,23 +229,30 @@ describe('/jobs/verification-email', () => {
 });
 
 describe('without an SMTP server', () => {
-  it('messages are kept and shown to requests of this machine alone', async () => {
+  it('messages are kept and shown to requests of this machine alone, by the link that the start prints', async () => {
     const own = await startTestApp();
     try {
-      expect((await open(`${own.url}/usher/messages`)).html).toContain('None was kept');
+      const path = messagesPath(own.keyring);
+      expect((await open(`${own.url}${path}`)).html).toContain('None was kept');
+      // As an Action could ask, which comes from this machine too.
+      for (const query of ['', '?key=', `?key=${'0'.repeat(32)}`]) {
+        const refused = await open(`${own.url}/usher/messages${query}`);
+        expect(refused.status).toBe(404);
+        expect(refused.html).not.toContain('None was kept');
+      }
       await signUp(own, { email: 'kept@example.com', name: '<b>x</b>' });
       const store = createMessageStore(own);
       await until(async () => (await store.listKept()).length === 1, 'the mail to be kept');
-      const { html } = await open(`${own.url}/usher/messages`);
+      const { html } = await open(`${own.url}${path}`);
       expect(html).toContain('kept@example.com');
       expect(html).not.toContain('<script');
       const link = /<a href="([^"]+)"/.exec(html)![1]!;
       expect((await open(link)).html).toContain('Your address is verified');
       for (const headers of [{ 'x-forwarded-for': '203.0.113.1' }, { forwarded: 'for=203.0.113.1' }]) {
-        expect((await open(`${own.url}/usher/messages`, { headers })).status).toBe(404);
+        expect((await open(`${own.url}${path}`, { headers })).status).toBe(404);
       }
-      expect(await rawStatus(own.url, { path: '/usher/messages', headers: { host: 'rebound.example' } })).toBe(404);
-      expect(await rawStatus(own.url, { path: '/usher/messages', headers: { host: 'localhost' } })).toBe(200);
+      expect(await rawStatus(own.url, { path, headers: { host: 'rebound.example' } })).toBe(404);
+      expect(await rawStatus(own.url, { path, headers: { host: 'localhost' } })).toBe(200);
     } finally {
       await own.close();
     }

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { pino } from 'pino';
 import { afterEach, expect, test } from 'vitest';
@@ -167,6 +168,28 @@ describeEachStore('messages', (fresh) => {
     await write(usher, { channel: 'sms', to: '+4912345678', text: 'x', usefulUntil: Date.now() + 60_000 }, mailTo('ada@example.com'));
     sender.wake();
     await server.wait(1);
+  });
+
+  test('a server that takes a connection and says nothing does not hold up a stop; its mail is sent after the next start', async () => {
+    const usher = await open();
+    const silent = createServer();
+    servers.push({ close: () => silent.close() });
+    await once(silent.listen(0, '127.0.0.1'), 'listening');
+    const connected = once(silent, 'connection');
+    const sender = await startSenders(usher, { smtp: { url: `smtp://127.0.0.1:${(silent.address() as AddressInfo).port}`, from: FROM } });
+    await write(usher, mailTo('ada@example.com'));
+    sender.wake();
+    await connected;
+
+    senders.pop();
+    const startedAt = performance.now();
+    await sender.stop();
+
+    // The server's greeting is waited for 10 s otherwise.
+    expect(performance.now() - startedAt).toBeLessThan(6_000);
+    const server = await mailServer();
+    await startSenders(usher, { smtp: { url: server.url, from: FROM } }, true);
+    expect(await server.wait(1)).toMatchObject([{ to: ['ada@example.com'] }]);
   });
 
   test('without a server, messages are kept: the newest 200', async () => {

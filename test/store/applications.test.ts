@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { expect, it } from 'vitest';
+import { sql } from 'kysely';
+import { expect, it, vi } from 'vitest';
 import { createClientGrantStore } from '../../src/store/client-grants.ts';
 import { createClientManagement } from '../../src/store/client-management.ts';
 import { createClientStore, MANAGEMENT_AUDIENCE } from '../../src/store/clients.ts';
@@ -10,6 +11,7 @@ import { migrate } from '../../src/store/migrate.ts';
 import { createResourceServerStore } from '../../src/store/resource-servers.ts';
 import { readTenantSettings, writeTenantSettings } from '../../src/store/tenant-settings.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
+import { signUpOf } from '../helpers/stores.ts';
 
 const ALL = { limit: 100 };
 
@@ -67,6 +69,22 @@ describeEachStore('applications in the store', (fresh) => {
     expect((await enabled()).enabledClients).toEqual(['first']);
     expect(await grants.findFor(id, MANAGEMENT_AUDIENCE)).toBeNull();
     await expect(clients.remove('first')).rejects.toMatchObject({ status: 409 });
+  });
+
+  it('removes a connection also while somebody signs up to it, and with it that user', async () => {
+    const { database, connections } = await open();
+    const { id } = await connections.create({ name: 'c', strategy: 'auth0', settings: {} });
+    let removed: Promise<void> | undefined;
+    await database.transaction(async (tx) => {
+      await tx.insertInto('user_account').values({ ...signUpOf('ada@example.com').user, connection_id: id }).execute();
+      removed = connections.remove(id);
+      // Waits for the removal to have begun: on PostgreSQL it waits for this transaction, on SQLite it has not begun.
+      if (database.dialect === 'postgres') {
+        await vi.waitUntil(async () => (await sql`select 1 from pg_locks where not granted`.execute(database.db)).rows.length > 0, { timeout: 10_000 });
+      }
+    });
+    await removed;
+    expect(await database.db.selectFrom('user_account').select('id').execute()).toEqual([]);
   });
 
   it("keeps the first client's place on connections when it gets another id", async () => {

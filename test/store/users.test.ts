@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import { CompiledQuery, sql } from 'kysely';
 import { beforeEach, expect, test } from 'vitest';
 import { searchUsers, sortUsers } from '../../src/search/search-users.ts';
 import type { Database } from '../../src/store/database.ts';
+import { createLoginStore } from '../../src/store/logins.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import { createRoleStore } from '../../src/store/roles.ts';
 import type { NewRow } from '../../src/store/schema.ts';
@@ -53,6 +55,31 @@ describeEachStore('users and roles in the store', (fresh) => {
     expect(await users().find('auth0|a')).toMatchObject({ id: 'auth0|a', connection_name: 'people' });
     expect(await users().findByEmail('a@example.com')).toMatchObject([{ id: 'auth0|a', connection_name: 'people' }]);
     await expect(users().find('auth0|b')).rejects.toEqual(notThere('The user does not exist.'));
+  });
+
+  test('the work to find who logs in does not grow with the number of users of the connection', async () => {
+    await sql`insert into user_account (id, connection_id, email, email_verified, phone_number, phone_verified, profile, user_metadata, app_metadata, created_at, updated_at)
+      with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000)
+      select 'sms|' || i, 'con_sms', i || '@example.com', 0, '+49' || i, 1, '{}', '{}', '{}', 1, 1 from n`.execute(database.db);
+    if (database.dialect === 'postgres') await sql`analyze user_account`.execute(database.db);
+    const asked: CompiledQuery[] = [];
+    const db = database.db.withPlugin({
+      transformQuery({ node, queryId }) {
+        asked.push(database.db.getExecutor().compileQuery(node, queryId));
+        return node;
+      },
+      transformResult: ({ result }) => Promise.resolve(result),
+    });
+    for (const name of [{ email: 'x' }, { phoneNumber: 'x' }, { emailOrUsername: 'x' }]) await createLoginStore({ database: { ...database, db } }).find('con_sms', name);
+    await createUserStore({ database: { ...database, db } }).findTaken('con_sms', { email: null, username: null, phoneNumber: 'x' });
+
+    expect(asked).toHaveLength(4);
+    for (const { sql: text, parameters } of asked) {
+      const plan = await database.db.executeQuery(CompiledQuery.raw(`explain ${database.dialect === 'sqlite' ? 'query plan ' : ''}${text}`, [...parameters]));
+      const lines = plan.rows.map((row) => Object.values(row as object).join(' ')).join('\n');
+      // No index by `connection_id` alone, which would be read for every user of the connection.
+      expect(lines).not.toMatch(/Seq Scan|SCAN |\(connection_id=\?\)|Index Cond: \(connection_id = [^()]*\)$/m);
+    }
   });
 
   test('a list is the oldest first, or as it is asked for, with its number of users', async () => {

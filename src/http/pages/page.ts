@@ -1,6 +1,7 @@
 import { escapeHtml } from '../../domain/html.ts';
 
 const STYLE = `
+  :root { color-scheme: light dark } body { overflow-wrap: anywhere }
   body { font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem; color: #1c2330; background: #fff }
   label { display: block; margin: 1rem 0 } input { display: block; font: inherit; padding: .4rem; width: 18rem }
   button { font: inherit; padding: .4rem 1rem } pre { white-space: pre-wrap; background: #f4f6f9; padding: .8rem; border-radius: 6px }

@@ -101,6 +101,7 @@ async function authentication(db: Kysely<unknown>): Promise<void> {
     .addColumn('expires_at', 'bigint', (c) => c.notNull())
     .addPrimaryKeyConstraint('passwordless_code_pk', ['connection_id', 'recipient', 'client_id'])
     .execute();
+  await schema.createIndex('passwordless_code_expires').on('passwordless_code').column('expires_at').execute();
 
   await schema.createTable('ticket')
     .addColumn('token_hash', 'text', (c) => c.primaryKey())
@@ -113,6 +114,7 @@ async function authentication(db: Kysely<unknown>): Promise<void> {
     .addColumn('expires_at', 'bigint', (c) => c.notNull())
     .execute();
   await schema.createIndex('ticket_user').on('ticket').column('user_id').execute();
+  await schema.createIndex('ticket_expires').on('ticket').column('expires_at').execute();
 
   await schema.createTable('message')
     .addColumn('id', 'text', (c) => c.primaryKey())
@@ -126,7 +128,8 @@ async function authentication(db: Kysely<unknown>): Promise<void> {
     .addColumn('error', 'text')
     .addColumn('created_at', 'bigint', (c) => c.notNull())
     .execute();
-  await schema.createIndex('message_due').on('message').column('due_at').where('due_at', 'is not', null).execute();
+  await schema.createIndex('message_due').on('message').columns(['channel', 'due_at', 'id']).where('due_at', 'is not', null).execute();
+  await schema.createIndex('message_left_over').on('message').columns(['state', 'id']).where(sql.ref('due_at'), 'is', null).execute();
 
   await schema.createTable('job')
     .addColumn('id', 'text', (c) => c.primaryKey())
