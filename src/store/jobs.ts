@@ -113,17 +113,18 @@ export function createJobStore({ database, keyring }: { database: Database; keyr
     },
 
     async claim(types, leaseMs) {
+      const waiting = (from: Pick<Queryable, 'selectFrom'>) =>
+        from.selectFrom('job')
+          .select('id')
+          .where('type', 'in', types)
+          .where('status', 'in', ['pending', 'processing'])
+          .where((eb) => eb.or([eb('claimed_until', 'is', null), eb('claimed_until', '<=', now)]))
+          .orderBy('created_at')
+          .limit(1);
+      // A look first: on SQLite an update takes the write lock, also when there is nothing to do.
+      if ((await waiting(db).executeTakeFirst()) === undefined) return null;
       const claimed = await db
-        .with('chosen', (qb) =>
-          qb.selectFrom('job')
-            .select('id')
-            .where('type', 'in', types)
-            .where('status', 'in', ['pending', 'processing'])
-            .where((eb) => eb.or([eb('claimed_until', 'is', null), eb('claimed_until', '<=', now)]))
-            .orderBy('created_at')
-            .limit(1)
-            .forUpdate()
-            .skipLocked())
+        .with('chosen', (qb) => waiting(qb).forUpdate().skipLocked())
         .updateTable('job')
         .set((eb) => ({ status: 'processing', claimed_until: eb(now, '+', leaseMs), updated_at: Date.now() }))
         .where('id', 'in', (eb) => eb.selectFrom('chosen').select('id'))

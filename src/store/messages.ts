@@ -83,18 +83,19 @@ export function createMessageStore({ database, keyring }: { database: Database; 
 
   return {
     async claimDue({ channel, limit, leaseMs }) {
+      const due = (from: Pick<Queryable, 'selectFrom'>) =>
+        from.selectFrom('message')
+          .select('id')
+          .where('due_at', '<=', now)
+          .where('channel', '=', channel)
+          .where((eb) => eb.or([eb('claimed_until', 'is', null), eb('claimed_until', '<=', now)]))
+          .orderBy('due_at')
+          .orderBy('id')
+          .limit(limit);
+      // A look first: on SQLite an update takes the write lock, also when there is nothing to do, and it is asked each second.
+      if ((await due(db).executeTakeFirst()) === undefined) return [];
       const rows = await db
-        .with('chosen', (qb) =>
-          qb.selectFrom('message')
-            .select('id')
-            .where('due_at', '<=', now)
-            .where('channel', '=', channel)
-            .where((eb) => eb.or([eb('claimed_until', 'is', null), eb('claimed_until', '<=', now)]))
-            .orderBy('due_at')
-            .orderBy('id')
-            .limit(limit)
-            .forUpdate()
-            .skipLocked())
+        .with('chosen', (qb) => due(qb).forUpdate().skipLocked())
         .updateTable('message')
         .set((eb) => ({ claimed_until: eb(now, '+', leaseMs) }))
         .where('id', 'in', (eb) => eb.selectFrom('chosen').select('id'))
