@@ -8,6 +8,7 @@ export type BuildFailureId =
   | 'dependencies_too_large'
   | 'registry_unavailable'
   | 'install_timed_out'
+  | 'disk_unavailable'
   | 'install_failed';
 
 /** One entry of an Action's build errors, as Auth0 names its fields. */

@@ -118,6 +118,12 @@ const FAILURE_OF_CODE: Record<string, keyof typeof ADVICE> = {
   E502: 'registry_unavailable',
   E503: 'registry_unavailable',
   E504: 'registry_unavailable',
+  EACCES: 'disk_unavailable',
+  EPERM: 'disk_unavailable',
+  EROFS: 'disk_unavailable',
+  ENOSPC: 'disk_unavailable',
+  EDQUOT: 'disk_unavailable',
+  ENOTDIR: 'disk_unavailable',
 };
 
 const ADVICE = {
@@ -125,5 +131,6 @@ const ADVICE = {
   dependency_not_allowed: 'A dependency is not named by a version, a range or a tag of the registry; nothing else is installed.',
   dependency_conflict: 'The dependencies do not fit together or not this platform: choose other versions.',
   registry_unavailable: 'The npm registry did not answer: change the Action to build it again.',
+  disk_unavailable: 'npm cannot write on this machine: give it the rights and the space that it needs, and try again.',
   install_failed: 'The dependencies cannot be installed.',
 } as const satisfies Partial<Record<BuildFailureId, string>>;

@@ -15,7 +15,7 @@ const DEFINITION = z.object({
   deployed: z.boolean().default(true),
   supported_triggers: orKeyword(z.array(z.object({ id: z.string(), version: z.string().optional() }))),
   dependencies: orKeyword(z.array(z.object({ name: z.string(), version: z.string().default('latest'), registry_url: z.string().nullish() }))),
-  secrets: orKeyword(z.array(z.object({ name: z.string() }))),
+  secrets: orKeyword(z.array(z.object({ name: z.string(), value: z.unknown().optional() }))),
   modules: orKeyword(z.array(z.object({ module_name: z.string() }))),
 });
 

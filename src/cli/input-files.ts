@@ -10,7 +10,12 @@ import { CommandError } from './terminal.ts';
  */
 export async function readSecrets(file: string): Promise<Record<string, string>> {
   const text = await read(file, '--secrets');
-  if (!text.trimStart().startsWith('{')) return parseEnv(text) as Record<string, string>;
+  if (!text.trimStart().startsWith('{')) {
+    const secrets = parseEnv(text) as Record<string, string>;
+    // Whatever is no such line is passed over by the parser. A file of comments is a beginning.
+    if (Object.keys(secrets).length > 0 || !/^\s*[^#\s]/m.test(text)) return secrets;
+    throw new CommandError(`--secrets: ${file} holds no secret: it is neither a JSON object of texts nor lines NAME=value, as UTF-8.`);
+  }
   let json: object;
   try {
     json = JSON.parse(text) as object;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { openToAll } from '../builds/dependency-cache.ts';
 import { type Dependency, installDependencies } from '../builds/install.ts';
 import { kindOf } from './action-files.ts';
+import { CommandError } from './terminal.ts';
 
 /** Installed packages of an Action. */
 export interface Packages {
@@ -28,7 +29,7 @@ export function packagesRoot(cacheDir: string): string {
  * Installs dependencies as a build does, or takes what an earlier run installed for the same list. So `latest` stays
  * what it was then, until `anew`. Several runs can share the folder: a tree appears whole, by a rename.
  *
- * @throws {BuildFailure} when they cannot be installed.
+ * @throws {BuildFailure} when they cannot be installed, {CommandError} when there is no place to keep them.
  */
 export async function installPackages(
   dependencies: Dependency[],
@@ -39,7 +40,9 @@ export async function installPackages(
   if (!anew && (await kindOf(folder)) === 'folder') return await open(folder);
 
   onInstall();
-  await mkdir(root, { recursive: true });
+  await mkdir(root, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    throw new CommandError(`The packages cannot be kept in ${root} (${error.code}): give this user the rights to it, or set XDG_CACHE_HOME to another folder.`, { cause: error });
+  });
   await removeLeftovers(root);
   const half = await mkdtemp(join(root, HALF));
   try {

@@ -65,6 +65,7 @@ export async function runAction(input: RunInput, context: CommandContext): Promi
   } catch (error) {
     if (!(error instanceof BuildFailure)) throw error;
     if (error.id === 'registry_unavailable') throw new CommandError('The npm registry did not answer, and these packages are not installed yet. Run it again when npm can reach its registry.', { cause: error });
+    if (error.id === 'disk_unavailable') throw new CommandError(error.message, { cause: error });
     return { ...result, error: { type: 'ACTION_INVALID', name: 'BuildFailure', message: error.message, retryable: false } };
   }
   result.packages = packages?.resolved ?? [];

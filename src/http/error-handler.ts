@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ErrorRequestHandler, Request } from 'express';
+import { LIMITS } from '../domain/limits.ts';
 import type { Logger } from '../logger.ts';
 import { isStoreUnavailable } from '../store/database.ts';
 import type { ErrorShape } from './endpoint.ts';
@@ -53,8 +54,8 @@ function asApiError(error: unknown, req: Request): ApiError | null {
   // Express and its parsers mark what the client did wrong with a status; their messages may repeat the body.
   const status = error instanceof Error && 'status' in error ? error.status : undefined;
   if (typeof status !== 'number' || status < 400 || status > 499) return null;
-  const problem = PROBLEMS[status] ?? PROBLEMS[400];
-  return unreadable(req, status, problem);
+  const notJson = 'type' in (error as object) && (error as { type?: unknown }).type === 'entity.parse.failed';
+  return unreadable(req, status, notJson ? 'The body is not JSON, as its Content-Type says.' : (PROBLEMS[status] ?? PROBLEMS[400]));
 }
 
 /** What is wrong with a request before its endpoint has seen it. */
@@ -65,7 +66,7 @@ export function unreadable(req: Request, status: number, problem: string): ApiEr
 
 const PROBLEMS: Record<number, string> & { 400: string } = {
   400: 'The request cannot be read: its body or path is malformed.',
-  413: 'The request is too large.',
+  413: `The body is too large: ${LIMITS.requestBodyBytes / 1024} KiB are the limit.`,
   415: 'The content type, encoding or character set of the body is not supported.',
 };
 

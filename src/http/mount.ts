@@ -1,4 +1,4 @@
-import { Router } from 'express';
+import { type Request, Router } from 'express';
 import { z } from 'zod';
 import type { ApiError } from '../domain/api-error.ts';
 import type { Auth } from './auth.ts';
@@ -32,7 +32,7 @@ export function mountRoutes(routes: readonly Route[], { auth, checkAnswers }: Mo
       const call = {
         params: parse(endpoint, 'path', endpoint.params ?? NOTHING, req.params),
         query: parse(endpoint, 'query', endpoint.query ?? NOTHING, req.query),
-        body: parse(endpoint, 'body', endpoint.body ?? NO_BODY, endpoint.body === undefined ? (req.body ?? null) : (req.body ?? {})),
+        body: parse(endpoint, 'body', endpoint.body ?? NO_BODY, endpoint.body === undefined ? (req.body ?? null) : (req.body ?? {}), otherTypeOf(req, endpoint)),
         headers: endpoint.headers === undefined ? {} : parse(endpoint, 'headers', endpoint.headers, req.headers),
         token: res.locals['token'],
         req,
@@ -57,11 +57,17 @@ const PARTS = {
   body: { words: 'Payload validation error', code: 'invalid_body' },
 } as const;
 
-/** @throws {ApiError} 400 in Auth0's words, naming the first thing that is wrong. */
-function parse(endpoint: Endpoint, part: keyof typeof PARTS, schema: z.ZodType, value: unknown): unknown {
+/** @throws {ApiError} 400 in Auth0's words, naming the first thing that is wrong. @param advice what may be the reason. */
+function parse(endpoint: Endpoint, part: keyof typeof PARTS, schema: z.ZodType, value: unknown, advice = ''): unknown {
   const parsed = schema.safeParse(value, { reportInput: true });
   if (parsed.success) return parsed.data;
-  throw refusal(endpoint, part, problemOf(parsed.error));
+  throw refusal(endpoint, part, `${problemOf(parsed.error)}${advice}`);
+}
+
+/** Whoever forgets the content type (`curl -d` alone) is told that, not only which property is missing then. */
+function otherTypeOf(req: Request, { bodyTypes = ['application/json'] }: Endpoint): string {
+  if (req.is([...bodyTypes]) !== false) return '';
+  return ` The body has the Content-Type ${req.get('content-type')?.slice(0, 100) ?? '(none)'}: send ${bodyTypes.join(' or ')}.`;
 }
 
 function refusal({ errorShape = 'management' }: Endpoint, part: keyof typeof PARTS, problem: string): ApiError {

@@ -46,7 +46,7 @@ export async function replaceSecrets(keyring: Keyring, tx: Queryable, owner: Own
 export function mergeSecrets(given: SecretInput[], before: Record<string, string> | null): Map<string, string> | null {
   const stored = new Map(Object.entries(before ?? {}));
   const values = new Map(given.map(({ name, value = stored.get(name) }) => {
-    if (value === undefined) throw managementError(400, `The secret ${name} needs a value: none is stored under this name.`, 'invalid_body');
+    if (value === undefined) throw managementError(400, `The secret ${name} needs a value: none is stored under this name. An export of the deploy CLI has no values: add them.`, 'invalid_body');
     return [name, value];
   }));
   const isSame = before !== null && values.size === stored.size && [...values].every(([name, value]) => stored.get(name) === value);

@@ -118,6 +118,17 @@ describe('packages', () => {
     await alone.write({ 'gone.js': `require('greeting');\n${post('')}` });
     expect(await alone.usher('action', 'run', 'gone.js')).toMatchObject({ code: 2, out: '', err: expect.stringContaining('The npm registry did not answer') });
   });
+
+  test('that npm cannot write down are no failure of the Action', async () => {
+    await desk.write({ 'a-file': '', 'late.js': `require('greeting');\n${post('')}` });
+    for (const name of ['npm_config_cache', 'XDG_CACHE_HOME']) {
+      const env = { ...desk.env, [name]: join(desk.dir, 'a-file', 'cache') };
+      const { code, err } = await startProgram(process.execPath, [USHER, 'action', 'run', 'late.js', '--reinstall'], { cwd: desk.dir, env }).ended;
+      expect(code).toBe(2);
+      expect(err).toMatch(/cannot (be kept|write) .*ENOTDIR/);
+      expect(err).not.toContain('    at ');
+    }
+  });
 });
 
 describe('secrets', () => {
@@ -145,8 +156,8 @@ describe('secrets', () => {
   });
 
   test('that cannot be read are refused without quoting the file', async () => {
-    await desk.write({ 'half.json': '{ "KEY": "sk_live_4711" "B": 1 }', 'number.json': { KEY: 4711 }, 'ok.js': post('') });
-    for (const file of ['half.json', 'number.json', 'nowhere.json']) {
+    await desk.write({ 'half.json': '{ "KEY": "sk_live_4711" "B": 1 }', 'number.json': { KEY: 4711 }, 'list.json': ['sk_live_4711'], 'colon.env': 'KEY: sk_live_4711', 'ok.js': post('') });
+    for (const file of ['half.json', 'number.json', 'list.json', 'colon.env', 'nowhere.json']) {
       const { code, out, err } = await desk.usher('action', 'run', 'ok.js', '--secrets', file);
       expect(code).toBe(2);
       expect(out + err).toContain(file);

@@ -135,6 +135,7 @@ describe('hints', () => {
     ['post before a sign-up', pre("await fetch('u', { method: 'POST' });"), PRE, []],
     ['install script', post(), needs('compiled'), ['install-script:1']],
     ['install script further down', post(), needs('brings-compiled'), ['install-script:1']],
+    ['secrets', post(), { secrets: [{ name: 'A' }, { name: 'B', value: '' }, { name: 'C' }] }, ['secret-without-value:1']],
     ['modules', post("require('actions:shared');"), {}, ['actions-module:2']],
     [
       'not in the sandbox',

@@ -254,7 +254,7 @@ describeOnEachStore('Actions', (newWorld, dialect) => {
     });
 
     test('a secret without a value, under a name that is not stored, is refused', async () => {
-      const message = 'The secret KEY needs a value: none is stored under this name.';
+      const message = 'The secret KEY needs a value: none is stored under this name. An export of the deploy CLI has no values: add them.';
       expect(await api.call('POST', '/actions', body({ secrets: [{ name: 'KEY' }] }))).toMatchObject(badRequest(message, 'invalid_body'));
       const { id } = await create();
       expect(await api.call('PATCH', `/actions/${id}`, { secrets: [{ name: 'KEY' }] })).toMatchObject(badRequest(message, 'invalid_body'));

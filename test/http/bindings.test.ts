@@ -163,7 +163,7 @@ describeOnEachStore('bindings', (newWorld) => {
 
     test('without a value, under a name that is not stored, are refused', async () => {
       const bound = await action();
-      const message = 'The secret KEY needs a value: none is stored under this name.';
+      const message = 'The secret KEY needs a value: none is stored under this name. An export of the deploy CLI has no values: add them.';
       expect(await bind(POST, [byId(bound, { secrets: [{ name: 'KEY' }] })])).toMatchObject(refused(message));
       expect(await namesBound()).toEqual([]);
     });

@@ -96,6 +96,15 @@ describe('whatever comes elsewhere', () => {
     );
   });
 
+  it.each([
+    ['broken JSON', '{"name": ', 'application/json', 'The body is not JSON, as its Content-Type says.'],
+    ['too much', JSON.stringify({ name: 'x'.repeat(1024 * 1024) }), 'application/json', 'The body is too large: 1024 KiB are the limit.'],
+    ['what `curl -d` sends', '{"name":"x"}', 'application/x-www-form-urlencoded', "Payload validation error: 'Missing required property: name'. The body has the Content-Type application/x-www-form-urlencoded: send application/json."],
+  ])('to the Management API, is answered with what is wrong with it: %s', async (_, body, contentType, message) => {
+    const answer = await send(`${app.url}/api/v2/actions/actions`, { method: 'POST', headers: { ...(await bearer(app)), 'content-type': contentType }, body });
+    expect(answer.body).toMatchObject({ message });
+  });
+
   it('as the id of a log entry or an execution, is never a 500', async () => {
     const headers = await bearer(app);
     await fc.assert(

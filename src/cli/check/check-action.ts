@@ -27,6 +27,11 @@ export function checkAction(action: ActionFiles & { definition: ActionDefinition
   for (const { text, file, line } of action.keywords) {
     hints.push({ rule: 'keyword', file, line, message: `The keyword ${text} is replaced by the deploy CLI; it was checked as it stands.` });
   }
+  const empty = definition.secrets.filter(({ value }) => value === undefined).map(({ name }) => name);
+  if (empty.length > 0) {
+    const values = empty.length === 1 ? 'has no value' : 'have no values';
+    hints.push({ rule: 'secret-without-value', file: action.definitionFile ?? action.codeFile, line: 1, message: `${empty.join(', ')} ${values} here, and the first import is refused without: add "value" to the secret, e.g. as a keyword of the deploy CLI.` });
+  }
   if (trigger === undefined) return { reasons: ['it names no trigger'], hints };
   if (!isTriggerId(trigger.id)) return { reasons: [`the trigger ${trigger.id} does not run here: the Action is kept, and never run`], hints };
 

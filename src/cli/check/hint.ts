@@ -11,6 +11,7 @@ export type HintRule =
   | 'not-in-sandbox'
   | 'missing-package'
   | 'keyword'
+  | 'secret-without-value'
   | 'unreadable';
 
 /** A risk that the code shows: a place to look at, not a proof. */

@@ -46,7 +46,7 @@ export function changePasswordRoutes({ changePassword, clients, connections, fin
         if (client === null && body.client_id != null) throw signUpError('invalid_client', 'There is no client with this client_id.');
         const connection = await connections.findByName(body.connection);
         if (connection === null || connection.strategy !== 'auth0' || (client !== null && !isEnabledFor(connection, client.id))) {
-          throw signUpError('invalid_connection', 'There is no database connection of this name.');
+          throw signUpError('invalid_connection', 'There is no database connection of this name that is enabled for the client.');
         }
         await changePassword.request({ client, connection, email: body.email, request: requestFacts(req, fingerprintHeaders) });
         return ASKED;

@@ -96,7 +96,7 @@ function asError(refusal: Refusal, body: SignUpBody): ApiError {
     case 'unknown-client':
       return signUpError('invalid_client', 'There is no client with this client_id.');
     case 'unknown-connection':
-      return signUpError('invalid_connection', 'There is no database connection of this name.');
+      return signUpError('invalid_connection', 'There is no database connection of this name that is enabled for the client.');
     case 'signup-disabled':
       return new ApiError(400, { error: 'public signup is disabled' });
     case 'username-missing':
