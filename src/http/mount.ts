@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { ApiError } from '../domain/api-error.ts';
 import type { Auth } from './auth.ts';
 import type { Call, Endpoint, Route } from './endpoint.ts';
-import { errorOf } from './error-handler.ts';
+import { errorOf, unreadable } from './error-handler.ts';
 import { readForm } from './form.ts';
 import { problemOf } from './validation.ts';
 
@@ -29,6 +29,7 @@ export function mountRoutes(routes: readonly Route[], { auth, checkAnswers }: Mo
     const guards = endpoint.scopes === null ? [] : [requireScope(...endpoint.scopes)];
     const readers = endpoint.file === undefined ? [] : [readForm(endpoint.file)];
     router[endpoint.method](path, ...guards, ...readers, async (req, res) => {
+      refuseUnread(req, endpoint);
       const call = {
         params: parse(endpoint, 'path', endpoint.params ?? NOTHING, req.params),
         query: parse(endpoint, 'query', endpoint.query ?? NOTHING, req.query),
@@ -64,9 +65,16 @@ function parse(endpoint: Endpoint, part: keyof typeof PARTS, schema: z.ZodType, 
   throw refusal(endpoint, part, `${problemOf(parsed.error)}${advice}`);
 }
 
+/** A body of a type that nobody has read is no empty one. */
+function refuseUnread(req: Request, endpoint: Endpoint): void {
+  const advice = otherTypeOf(req, endpoint);
+  if (endpoint.body !== undefined && req.body === undefined && advice !== '') throw unreadable(req, 415, advice.trim());
+}
+
 /** Whoever forgets the content type (`curl -d` alone) is told that, not only which property is missing then. */
 function otherTypeOf(req: Request, { bodyTypes = ['application/json'] }: Endpoint): string {
-  if (req.is([...bodyTypes]) !== false) return '';
+  // `is` takes an empty body for one.
+  if (req.get('content-length') === '0' || req.is([...bodyTypes]) !== false) return '';
   return ` The body has the Content-Type ${req.get('content-type')?.slice(0, 100) ?? '(none)'}: send ${bodyTypes.join(' or ')}.`;
 }
 

@@ -9,6 +9,6 @@ export const notHere: RequestHandler = (req) => {
   const isAuth0s = AUTH0.test(req.path);
   const message = isAuth0s
     ? `Not Found: Usher has no ${req.method} ${req.path.slice(0, 200)}. What of Auth0's API is not here stands in docs/not-here.md.`
-    : 'Not Found';
+    : `Not Found${req.path === '/' ? ': what is here stands at /openapi.' : ''}`;
   throw errorFor(req, 404, 'not_found', message);
 };

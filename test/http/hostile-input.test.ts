@@ -105,6 +105,11 @@ describe('whatever comes elsewhere', () => {
     expect(answer.body).toMatchObject({ message });
   });
 
+  it('of a type that is not read, is refused, also where nothing has to be in it', async () => {
+    const answer = await send(`${app.url}/api/v2/tenants/settings`, { method: 'PATCH', headers: { ...(await bearer(app)), 'content-type': 'text/plain' }, body: '{}' });
+    expect(answer).toMatchObject({ status: 415, body: { statusCode: 415, message: 'The body has the Content-Type text/plain: send application/json.' } });
+  });
+
   it('as the id of a log entry or an execution, is never a 500', async () => {
     const headers = await bearer(app);
     await fc.assert(

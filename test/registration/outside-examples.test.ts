@@ -42,7 +42,7 @@ async function added(run: () => Promise<unknown>): Promise<{ user_id: string; co
 it('the line of curl hands in a registration', async () => {
   const env = { PATH: process.env['PATH'], USHER_URL: app.url, CLIENT_ID, CLIENT_SECRET };
   const run = async () => {
-    const child = spawn('sh', ['-c', example('sh', 'curl')], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn('sh', ['-c', example('sh', 'idempotency-key')], { env, stdio: ['ignore', 'pipe', 'inherit'] });
     let output = '';
     child.stdout.on('data', (chunk: Buffer) => { output += chunk.toString(); });
     await once(child, 'close');
