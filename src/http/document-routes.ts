@@ -19,7 +19,7 @@ export function documentRoutes(routes: readonly Route[]): Route[] {
         returns: z.looseObject({ openapi: z.string() }),
         ours: true,
       },
-      () => Promise.resolve(document as { openapi: string }),
+      () => Promise.resolve(make().document as { openapi: string }),
     ),
     route(
       {
@@ -33,10 +33,17 @@ export function documentRoutes(routes: readonly Route[]): Route[] {
         returnsType: 'text/html',
         ours: true,
       },
-      () => Promise.resolve(page),
+      () => Promise.resolve(make().page),
     ),
   ];
-  const document: object = createApiDocument([...routes, ...own].map(({ endpoint }) => endpoint), VERSION);
-  const page = documentPage(document);
+  let made: { document: object; page: string } | undefined;
+  // Not at every start: most processes are never asked.
+  function make(): { document: object; page: string } {
+    if (made === undefined) {
+      const document = createApiDocument([...routes, ...own].map(({ endpoint }) => endpoint), VERSION);
+      made = { document, page: documentPage(document) };
+    }
+    return made;
+  }
   return own;
 }

@@ -1,10 +1,11 @@
 import type { Request } from 'express';
 import { MANAGEMENT_AUDIENCE } from '../store/clients.ts';
 import { isManagementAudience } from './auth.ts';
+import { issuerOf } from './issuer.ts';
 
 /** The identifier of our Management API, under the domain at which it is called: `https://tenant.example/api/v2/`. */
 export function managementIdentifier(req: Request): string {
-  return `${req.protocol}://${req.host}/api/v2/`;
+  return `${issuerOf(req, null)}api/v2/`;
 }
 
 /** As the store has an audience: our Management API is the same one under each domain. */

@@ -1,3 +1,5 @@
+import { escapeHtml as text } from '../domain/html.ts';
+
 /** The parts of an OpenAPI document that the page shows. */
 interface Shown {
   info: { title: string; version: string; description?: string };
@@ -65,8 +67,4 @@ function json(schema: object): string {
   const { $ref } = schema as { $ref?: string };
   const name = $ref?.split('/').at(-1);
   return name === undefined ? `<pre>${text(JSON.stringify(schema, null, 2))}</pre>` : `<p><a href="#schema-${text(name)}"><code>${text(name)}</code></a></p>`;
-}
-
-function text(value: string): string {
-  return value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
 }

@@ -45,8 +45,10 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
   const sweep = createSweep({ outbox, ledger, starter: temporal.starter, wake: () => dispatcher.wake(), logger });
 
   const builder = createBuilder({ database, dataDir: config.dataDir, logger, alone: true });
-  const sandbox = await startSandboxes({ slots: PRE_REGISTRATION_SLOTS, givesWay: false }, options);
-  const testSandbox = await startSandboxes({ slots: TEST_SLOTS, givesWay: true, maxUses: 1 }, options);
+  const [sandbox, testSandbox] = await Promise.all([
+    startSandboxes({ slots: PRE_REGISTRATION_SLOTS, givesWay: false }, options),
+    startSandboxes({ slots: TEST_SLOTS, givesWay: true, maxUses: 1 }, options),
+  ]);
   const senders = createSenders({ ...config, messages: createMessageStore({ database, keyring }), alone: true, logger });
   const expirySweep = createExpirySweep({ database, logger });
   let ownOrigin = '';

@@ -1,22 +1,22 @@
 import type { Logger } from '../logger.ts';
 import type { Database } from '../store/database.ts';
+import { removeExpired } from '../store/expired.ts';
 
 const INTERVAL_MS = 10 * 60_000;
 
-/** Removes codes, tickets and counts that have ended: nothing reads them any more. */
+/** Removes now and then what has ended by itself. */
 export interface ExpirySweep {
   start(): void;
   stop(): Promise<void>;
 }
 
 export function createExpirySweep({ database, logger, intervalMs = INTERVAL_MS }: { database: Database; logger: Logger; intervalMs?: number }): ExpirySweep {
-  const { db, now } = database;
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<void> = Promise.resolve();
 
   async function round(): Promise<void> {
     try {
-      for (const table of ['passwordless_code', 'ticket', 'counter'] as const) await db.deleteFrom(table).where('expires_at', '<=', now).execute();
+      await removeExpired(database);
     } catch (error) {
       logger.error({ err: error }, 'expired codes, tickets and counts could not be removed; trying again');
     }

@@ -3,6 +3,7 @@ import { MANAGEMENT_AUDIENCE, newGrantId, readFirstClientId } from './clients.ts
 import { type Database, type Queryable, uniqueViolation } from './database.ts';
 import type { Row } from './schema.ts';
 import { type Listed, type Slice, slice } from './slice.ts';
+import { withoutNulls } from './without-nulls.ts';
 
 /** Whose tokens a grant is for: the client's own, or those of the people who log in with it. */
 export type SubjectType = 'client' | 'user';
@@ -117,11 +118,6 @@ export function createClientGrantStore({ database }: { database: Database }): Cl
       });
     },
   };
-}
-
-/** Takes out what was set to null: in Auth0's requests that means "not any more". */
-export function withoutNulls(settings: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null));
 }
 
 /** Its grant is given anew at each start, so a change would not last; without it nobody could grant anything. */

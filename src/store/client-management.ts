@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { managementError } from '../domain/api-error.ts';
-import { withoutNulls } from './client-grants.ts';
 import { type ClientSettings, DEFAULT_GRANT_TYPES, hashSecret, newClientId, readFirstClientId } from './clients.ts';
 import { replaceEnabledClient } from './connections.ts';
 import { type Database, type Queryable, uniqueViolation } from './database.ts';
 import { INSTALLATION_KEY, type Keyring } from './keyring.ts';
 import type { Row } from './schema.ts';
 import { type Listed, type Slice, slice } from './slice.ts';
+import { withoutNulls } from './without-nulls.ts';
 
 /** A client with all that is kept of it. */
 export interface ClientRecord {

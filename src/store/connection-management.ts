@@ -1,11 +1,11 @@
 import { managementError } from '../domain/api-error.ts';
-import { withoutNulls } from './client-grants.ts';
 import { joinSecrets, type OptionSecret, splitSecrets } from './connection-secrets.ts';
 import { type Connection, type ConnectionOptions, newConnectionId, toConnection } from './connections.ts';
 import { type Database, type Queryable, uniqueViolation } from './database.ts';
 import { INSTALLATION_KEY, type Keyring } from './keyring.ts';
 import type { Row } from './schema.ts';
 import { type Listed, type Slice, slice } from './slice.ts';
+import { withoutNulls } from './without-nulls.ts';
 
 /** A connection with all that is kept of it. */
 export interface ConnectionRecord extends Connection {

@@ -13,12 +13,9 @@ export interface CounterStore {
    * ended, begins with 1 and ends after `windowMs`.
    */
   increment(key: string, windowMs: number): Promise<Count>;
-  /** Takes one back. */
-  decrement(key: string): Promise<void>;
   /** Null when nothing is counted, or the count has ended. */
   read(key: string): Promise<Count | null>;
   remove(key: string): Promise<void>;
-  removeExpired(): Promise<void>;
 }
 
 export function createCounterStore({ database }: { database: Database }): CounterStore {
@@ -39,10 +36,6 @@ export function createCounterStore({ database }: { database: Database }): Counte
       return { count: row.count, expiresAt: row.expires_at };
     },
 
-    async decrement(key) {
-      await db.updateTable('counter').set((eb) => ({ count: eb('count', '-', 1) })).where('key', '=', key).where('count', '>', 0).execute();
-    },
-
     async read(key) {
       const row = await db.selectFrom('counter').select(['count', 'expires_at']).where('key', '=', key).where('expires_at', '>', now).executeTakeFirst();
       return row === undefined ? null : { count: row.count, expiresAt: row.expires_at };
@@ -50,10 +43,6 @@ export function createCounterStore({ database }: { database: Database }): Counte
 
     async remove(key) {
       await db.deleteFrom('counter').where('key', '=', key).execute();
-    },
-
-    async removeExpired() {
-      await db.deleteFrom('counter').where('expires_at', '<=', now).execute();
     },
   };
 }

@@ -1,9 +1,9 @@
 import { managementError } from '../domain/api-error.ts';
 import { newUserId } from '../domain/ids.ts';
-import { withoutNulls } from './client-grants.ts';
 import { type Database, type Queryable, uniqueViolation } from './database.ts';
 import type { Row } from './schema.ts';
 import { type Listed, type Slice, slice } from './slice.ts';
+import { withoutNulls } from './without-nulls.ts';
 
 export interface ApiScope {
   value: string;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Answer, bearer, CLIENT_ID, postJson, send, signUp, startTestApp, type TestApp } from './test-app.ts';
+import { type Answer, bearer, callApi, CLIENT_ID, postJson, send, signUp, startTestApp, type TestApp } from './test-app.ts';
 
 let app: TestApp;
 let headers: { authorization: string };
@@ -14,11 +14,7 @@ afterAll(async () => {
 });
 
 async function call(method: string, path: string, body?: unknown, as = headers): Promise<Answer> {
-  return await send(`${app.url}/api/v2/clients${path}`, {
-    method,
-    headers: { ...as, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
+  return await callApi(app, as, method, `/clients${path}`, body);
 }
 
 const create = async (body: Record<string, unknown>) => await call('POST', '', body);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEFAULT_CONNECTION } from '../../src/store/connections.ts';
-import { type Answer, bearer, CLIENT_ID, postJson, send, signUp, startTestApp, type TestApp } from './test-app.ts';
+import { type Answer, bearer, callApi, CLIENT_ID, postJson, signUp, startTestApp, type TestApp } from './test-app.ts';
 
 let app: TestApp;
 let headers: { authorization: string };
@@ -15,11 +15,7 @@ afterAll(async () => {
 });
 
 async function call(method: string, path: string, body?: unknown): Promise<Answer> {
-  return await send(`${app.url}/api/v2/connections${path}`, {
-    method,
-    headers: { ...headers, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
+  return await callApi(app, headers, method, `/connections${path}`, body);
 }
 
 const create = async (body: Record<string, unknown>) => await call('POST', '', body);

@@ -1,7 +1,7 @@
 import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SCOPES } from '../../src/domain/scopes.ts';
-import { type Answer, bearer, CLIENT_ID, postJson, send, startTestApp, type TestApp } from './test-app.ts';
+import { type Answer, bearer, callApi, CLIENT_ID, postJson, send, startTestApp, type TestApp } from './test-app.ts';
 
 const ORDERS = 'https://orders.example/v1/';
 
@@ -21,11 +21,7 @@ afterAll(async () => {
 });
 
 async function call(method: string, path: string, body?: unknown): Promise<Answer> {
-  return await send(`${app.url}/api/v2/${path}`, {
-    method,
-    headers: { ...headers, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
+  return await callApi(app, headers, method, `/${path}`, body);
 }
 
 const token = async (fields: Record<string, string>) =>

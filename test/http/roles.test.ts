@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { DEFAULT_CONNECTION } from '../../src/store/connections.ts';
-import { type Answer, bearer, PASSWORD, send, startTestApp, type TestApp } from './test-app.ts';
+import { type Answer, bearer, callApi, PASSWORD, startTestApp, type TestApp } from './test-app.ts';
 
 let app: TestApp;
 let token: { authorization: string };
@@ -16,11 +16,7 @@ beforeEach(() => {
 });
 
 const call = async (method: string, path: string, body?: unknown, headers: Record<string, string> = token): Promise<Answer> =>
-  await send(`${app.url}/api/v2${path}`, {
-    method,
-    headers: { 'content-type': 'application/json', ...headers },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
+  await callApi(app, headers, method, path, body);
 const noRole = { status: 404, body: { statusCode: 404, error: 'Not Found', message: 'The role does not exist.' } };
 const noUser = { status: 404, body: { statusCode: 404, error: 'Not Found', message: 'The user does not exist.', errorCode: 'inexistent_user' } };
 const names = (answer: Answer) => answer.body.map(({ name }: { name: string }) => name);

@@ -197,6 +197,15 @@ export async function postJson(url: string, body: unknown, headers: Record<strin
   return await send(url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) });
 }
 
+/** A request to the Management API. @param path below `/api/v2` */
+export async function callApi(app: TestApp, headers: Record<string, string>, method: string, path: string, body?: unknown): Promise<Answer> {
+  return await send(`${app.url}/api/v2${path}`, {
+    method,
+    headers: { 'content-type': 'application/json', ...headers },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+}
+
 let signUps = 0;
 
 /** A sign-up that is right in every field, with an e-mail of its own. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { verify } from '@node-rs/argon2';
 import { DEFAULT_CONNECTION } from '../../src/store/connections.ts';
-import { type Answer, bearer, CLIENT_ID, newestLog, PASSWORD, postJson, send, startTestApp, type TestApp } from './test-app.ts';
+import { type Answer, bearer, callApi, CLIENT_ID, newestLog, PASSWORD, postJson, startTestApp, type TestApp } from './test-app.ts';
 
 const MS_DATE = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
 const NEW_PASSWORD = 'Another-horse-8';
@@ -31,11 +31,7 @@ beforeEach(async () => {
 
 const newUser = (fields: Record<string, unknown> = {}) => ({ connection: DEFAULT_CONNECTION, email: `p${people}@example.com`, password: PASSWORD, ...fields });
 const call = async (method: string, path: string, body?: unknown, headers: Record<string, string> = token): Promise<Answer> =>
-  await send(`${app.url}/api/v2${path}`, {
-    method,
-    headers: { 'content-type': 'application/json', ...headers },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
+  await callApi(app, headers, method, path, body);
 const at = (id: string) => `/users/${encodeURIComponent(id)}`;
 const refused = (status: number, error: string, message: unknown, errorCode?: string) => ({
   status,

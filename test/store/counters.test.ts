@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { createCounterStore } from '../../src/store/counters.ts';
+import { removeExpired } from '../../src/store/expired.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
 
@@ -27,7 +28,7 @@ describeEachStore('counters', (fresh) => {
     await database.db.updateTable('counter').set({ expires_at: 1 }).where('key', '=', 'a').execute();
 
     expect(await counters.read('a')).toBeNull();
-    await counters.removeExpired();
+    await removeExpired(database);
     expect(await database.db.selectFrom('counter').select('key').execute()).toEqual([{ key: 'b' }]);
     expect((await counters.increment('a', 60_000)).count).toBe(1);
     await database.db.updateTable('counter').set({ expires_at: 1 }).where('key', '=', 'b').execute();
