@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import { CancelledFailure } from '@temporalio/common';
 import { type InvocationResult, isFailedCall, type OutgoingCall } from '../src/domain/invocation.ts';
@@ -12,11 +13,13 @@ import { LEASE_MS, type LeaseKeeper } from './lease-keeper.ts';
 
 /** A worker that is gone is noticed after the heartbeat timeout of `activity-options.ts`; this lies well below it. */
 const HEARTBEAT_MS = 2_000;
+/** Of an attempt that Temporal has cancelled. */
+const ASK_WANTED_EVERY_MS = 2_000;
 /** When something of ours failed that has no delay of its own. */
 const HOLD_MS = 5_000;
 
 export interface RunActionDeps {
-  ledger: Pick<Ledger, 'claimStep' | 'settleAttempt' | 'appendLateOutput' | 'readCache'>;
+  ledger: Pick<Ledger, 'claimStep' | 'isStepOpen' | 'settleAttempt' | 'appendLateOutput' | 'readCache'>;
   versions: Pick<VersionCache, 'load'>;
   sandbox: Pick<SandboxPool, 'run'>;
   leases: LeaseKeeper;
@@ -30,24 +33,40 @@ type Ran = Extract<InvocationResult, { outcome: 'succeeded' | 'failed' }>;
 export function createRunAction(deps: RunActionDeps): ActionActivities['runAction'] {
   return async (input) => {
     const context = Context.current();
+    const logger = deps.logger.child({ registration_id: input.registrationId, step_id: input.stepId });
+    const over = new AbortController();
     const beat = setInterval(() => context.heartbeat(), HEARTBEAT_MS);
     try {
-      return await attempt(deps, input, stopOf(context.cancellationSignal), deps.logger.child({ registration_id: input.registrationId, step_id: input.stepId }));
+      return await attempt(deps, input, stopOf(context.cancellationSignal, { isWanted: () => deps.ledger.isStepOpen(input.stepId), over: over.signal, logger }), logger);
     } finally {
       clearInterval(beat);
+      over.abort();
     }
   };
 }
 
 /**
- * Fires when the attempt is to end: its step was cancelled, or the worker stops. Not when Temporal does not know it any
- * more (timed out during a silence, or lost with Temporal's data): its lease keeps every other attempt away, so it goes
- * on, and its end is recorded.
+ * Fires when the attempt is to end: its step is not wanted any more, or the worker stops. A workflow cancels an attempt
+ * also when it only wants to look at the step anew, so the ledger is asked, and asked again as long as the attempt runs.
+ *
+ * Does not fire when Temporal does not know the attempt any more (timed out during a silence, or lost with Temporal's
+ * data): its lease keeps every other attempt away, so it goes on, and its end is recorded.
  */
-function stopOf(cancellation: AbortSignal): AbortSignal {
+function stopOf(cancellation: AbortSignal, { isWanted, over, logger }: { isWanted: () => Promise<boolean>; over: AbortSignal; logger: Logger }): AbortSignal {
   const stop = new AbortController();
+  const ask = async (): Promise<void> => {
+    while (!over.aborted) {
+      const wanted = await isWanted().catch((error: unknown) => {
+        logger.warn({ err: error }, 'the store did not say whether an attempt is still wanted; asking again');
+        return true;
+      });
+      if (!wanted) return stop.abort(cancellation.reason);
+      await sleep(ASK_WANTED_EVERY_MS, undefined, { signal: over }).catch(() => undefined);
+    }
+  };
   const take = (): void => {
-    if (isReason(cancellation, 'CANCELLED') || isReason(cancellation, 'WORKER_SHUTDOWN')) stop.abort(cancellation.reason);
+    if (isReason(cancellation, 'WORKER_SHUTDOWN')) stop.abort(cancellation.reason);
+    else if (isReason(cancellation, 'CANCELLED')) void ask();
   };
   if (cancellation.aborted) take();
   else cancellation.addEventListener('abort', take, { once: true });

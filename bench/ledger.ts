@@ -25,7 +25,7 @@ export interface BenchLedger {
 }
 
 export async function openBenchLedger(usher: Pick<OwnUsher, 'dataDir'>): Promise<BenchLedger> {
-  const { database, keyring, close } = await openInstallation({ dataDir: usher.dataDir, masterKey: null });
+  const { database, keyring, close } = await openInstallation({ dataDir: usher.dataDir, databaseUrl: null, masterKey: null });
   const { db } = database;
   const connection = await createConnectionStore({ database }).findByName(CONNECTION);
   if (connection === null) throw new Error(`The Usher under test has no connection ${CONNECTION}.`);

@@ -12,6 +12,8 @@ export interface Config {
   /** Origin at which clients reach Usher, e.g. `https://usher.example.com`; null: where it listens. */
   publicUrl: string | null;
   dataDir: string;
+  /** PostgreSQL; null: the embedded store in the data directory. */
+  databaseUrl: string | null;
   clientId: string | null;
   clientSecret: string | null;
   /** 32 bytes; null: made on the first start and kept in the data directory. */
@@ -58,6 +60,7 @@ export const VARIABLES = {
   USHER_TLS_KEY: { default: 'none', about: "Path of the certificate's private key in PEM.", parse: text },
   USHER_EXTRA_CA_CERTS: { default: 'none', about: 'Path of certificate authorities in PEM that Usher and its Actions trust beside the usual ones.', parse: text },
   USHER_DATA_DIR: { default: '.usher', about: 'Folder of the store, the keys and the Temporal development server.', parse: text },
+  DATABASE_URL: { default: 'none', about: 'PostgreSQL 15 or newer as the store, such as `postgres://usher:…@db.example.com/usher`. Without it, the store is a file in the data directory.', parse: url('postgres', 'postgresql') },
   USHER_CLIENT_ID: { default: 'made on the first start', about: 'Client id of the first client.', parse: pattern(/^[\w.-]{1,64}$/, '1 to 64 letters, digits, ".", "_" or "-"') },
   USHER_CLIENT_SECRET: { default: 'made on the first start', about: 'Secret of the first client, at least 32 characters.', parse: pattern(/^[\x21-\x7e]{32,512}$/, 'at least 32 printable characters without spaces, e.g. from `openssl rand -base64 48`') },
   USHER_MASTER_KEY: { default: 'made on the first start', about: 'Key under which secrets, events and logs are sealed: 32 bytes in base64.', parse: masterKey },
@@ -114,6 +117,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, workingDir: string): Config {
     host: read('USHER_HOST', VARIABLES.USHER_HOST) ?? VARIABLES.USHER_HOST.default,
     publicUrl: read('USHER_PUBLIC_URL', VARIABLES.USHER_PUBLIC_URL),
     dataDir: resolve(workingDir, read('USHER_DATA_DIR', VARIABLES.USHER_DATA_DIR) ?? VARIABLES.USHER_DATA_DIR.default),
+    databaseUrl: read('DATABASE_URL', VARIABLES.DATABASE_URL),
     clientId: read('USHER_CLIENT_ID', VARIABLES.USHER_CLIENT_ID),
     clientSecret: read('USHER_CLIENT_SECRET', VARIABLES.USHER_CLIENT_SECRET),
     masterKey: read('USHER_MASTER_KEY', VARIABLES.USHER_MASTER_KEY),

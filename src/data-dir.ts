@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { access, chmod, constants, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asStartError, StartError } from './start-error.ts';
@@ -75,20 +74,20 @@ async function makeFolder(path: string, mode: number): Promise<void> {
 /**
  * The key under which everything is sealed: the one given, or the one kept in the data directory, made on the first start.
  *
+ * @param options.isStoreMade whether the store holds what was sealed under a key already.
  * @throws {StartError} when the kept one is damaged or cannot be read, or is missing beside a store.
  */
-export async function readMasterKey(paths: DataPaths, given: Buffer | null): Promise<Buffer> {
+export async function readMasterKey(paths: DataPaths, { given, store, isStoreMade }: { given: Buffer | null; store: string; isStoreMade(): Promise<boolean> }): Promise<Buffer> {
   if (given !== null) return given;
-  // Before the key is looked for: a store is made after its key, so that of two first starts at once none misses it.
-  const hasStore = existsSync(paths.store);
+  const wasMade = await isStoreMade();
   try {
     let kept = await readIfThere(paths.masterKey);
-    if (kept === null && !hasStore) kept = await makeFile(paths.masterKey, randomBytes(32).toString('base64'), 0o600);
+    if (kept === null && !wasMade) kept = await makeFile(paths.masterKey, randomBytes(32).toString('base64'), 0o600);
     if (kept !== null) return parseMasterKey(kept, paths);
   } catch (error) {
     throw asStartError(error, `The master key ${paths.masterKey}`);
   }
-  throw new StartError(`The store ${paths.store} is there, but its master key ${paths.masterKey} is not: put it back, or give it as USHER_MASTER_KEY; nothing was changed.`);
+  throw new StartError(`${store} is there, but its master key ${paths.masterKey} is not: put it back, or give it as USHER_MASTER_KEY; nothing was changed.`);
 }
 
 function parseMasterKey(text: string, paths: DataPaths): Buffer {

@@ -1,10 +1,12 @@
+import { existsSync } from 'node:fs';
 import { type DataPaths, prepareDataDir, readMasterKey } from './data-dir.ts';
 import { asStartError, StartError } from './start-error.ts';
-import type { Database } from './store/database.ts';
-import { createKeyring, type Keyring, WrongMasterKeyError } from './store/keyring.ts';
+import { type Database, isStoreUnavailable } from './store/database.ts';
+import { createKeyring, hasMasterKey, type Keyring, WrongMasterKeyError } from './store/keyring.ts';
 import { acquireLock, type Lock, LockedError } from './store/lock.ts';
 import { migrate, StoreNewerError } from './store/migrate.ts';
-import { openSqlite } from './store/sqlite.ts';
+import { nameOfStore, openStore } from './store/open-store.ts';
+import { checkPostgresVersion, PostgresTooOldError } from './store/postgres.ts';
 
 /** The opened data directory: store at its newest tables, and the keys. */
 export interface Installation {
@@ -15,25 +17,35 @@ export interface Installation {
 }
 
 /**
- * Opens the data directory, making it on the first start.
+ * Opens the data directory and the store, making both on the first start.
  *
  * @throws {StartError} with one sentence that says what is wrong and what to do; nothing is damaged then.
  */
-export async function openInstallation(options: { dataDir: string; masterKey: Buffer | null }): Promise<Installation> {
+export async function openInstallation(options: { dataDir: string; databaseUrl: string | null; masterKey: Buffer | null }): Promise<Installation> {
   const paths = await prepareDataDir(options.dataDir);
-  const masterKey = await readMasterKey(paths, options.masterKey);
+  const place = { databaseUrl: options.databaseUrl, file: paths.store };
+  const readKey = (isStoreMade: () => Promise<boolean>) => readMasterKey(paths, { given: options.masterKey, store: nameOfStore(place), isStoreMade });
   let database: Database | undefined;
   try {
-    database = openSqlite(paths.store);
-    await migrate(database);
-    const keyring = createKeyring(database, masterKey);
+    // The file is made after its key, so that of two first starts at once none misses the key.
+    const keyOfFile = options.databaseUrl === null ? await readKey(() => Promise.resolve(existsSync(paths.store))) : null;
+    const opened = openStore(place);
+    database = opened;
+    if (opened.dialect === 'postgres') await checkPostgresVersion(opened);
+    const masterKey = keyOfFile ?? (await readKey(() => hasMasterKey(opened)));
+    await migrate(opened);
+    const keyring = createKeyring(opened, masterKey);
     await keyring.prepare();
-    const opened = database;
-    return { paths, database, keyring, close: () => opened.close() };
+    return { paths, database: opened, keyring, close: () => opened.close() };
   } catch (error) {
     await database?.close();
-    if (error instanceof WrongMasterKeyError || error instanceof StoreNewerError) throw new StartError(error.message, { cause: error });
-    throw asStartError(error, `The store ${paths.store}`);
+    if (error instanceof WrongMasterKeyError || error instanceof StoreNewerError || error instanceof PostgresTooOldError) {
+      throw new StartError(error.message, { cause: error });
+    }
+    if (options.databaseUrl !== null && isStoreUnavailable(error)) {
+      throw new StartError(`${nameOfStore(place)} cannot be used now (${(error as Error).message}): see that PostgreSQL runs there and takes writes, and that DATABASE_URL names it; nothing was changed.`, { cause: error });
+    }
+    throw asStartError(error, nameOfStore(place));
   }
 }
 

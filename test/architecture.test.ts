@@ -21,7 +21,7 @@ const RULES: { from: string; imports: string[]; types: string[] }[] = [
   { from: 'src/domain/', imports: [], types: [] },
   {
     from: 'activities/',
-    imports: ['@temporalio/activity', '@temporalio/common', 'src/domain/', 'src/store/', 'src/registration/event.ts'],
+    imports: ['node:', '@temporalio/activity', '@temporalio/common', 'src/domain/', 'src/store/', 'src/registration/event.ts'],
     types: ['workflows/messages.ts', 'src/logger.ts', 'src/sandbox/', 'src/builds/'],
   },
   // The only files that a sandbox process can read, and they are read without types.

@@ -24,7 +24,7 @@ export function actionAttempts(step: OpenStep): ActionActivities {
     retry: { initialInterval: '1 second', backoffCoefficient: 1 },
     // A cancelled step is over only when its sandbox is dead.
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    // First attempts go before long retries; of one kind, no Action crowds out the others.
-    priority: { priorityKey: step.phase === 'quick' ? 2 : 4, fairnessKey: step.actionId },
+    // First attempts go before long retries and what is run again; of one kind, no Action crowds out the others.
+    priority: { priorityKey: step.phase === 'quick' && step.redriven !== true ? 2 : 4, fairnessKey: step.actionId },
   });
 }

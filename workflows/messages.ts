@@ -44,6 +44,10 @@ export interface OpenStep {
   onFailure: 'continue' | 'wait';
   /** The attempt is killed after this by the sandbox; Temporal's own limit lies above it. */
   timeoutMs: number;
+  /** Since 0.2.0. Another one than before: somebody wishes it to be taken up anew. */
+  wish?: number;
+  /** Since 0.2.0. It runs again on somebody's wish: after first attempts. */
+  redriven?: boolean;
 }
 
 export interface RegistrationRef {
@@ -70,14 +74,14 @@ export interface Settlement {
  * when the lease of an attempt that may be alive ends. `unrecorded`: the Action ran, and only the record of it is missing.
  */
 export type RunActionResult =
-  | { state: 'succeeded' | 'failed' | 'blocked' | 'cancelled' }
+  | { state: 'succeeded' | 'failed' | 'blocked' | 'cancelled' | 'skipped' }
   | { state: 'parked'; delayMs: number }
   | { state: 'held'; delayMs: number; leaseEndsInMs?: number; reason: string }
   | { state: 'unrecorded'; settlement: Settlement };
 
 /** What a step's record says after its attempt was settled; `retry` asks for another attempt of the same phase. */
 export type SettledState =
-  | { state: 'succeeded' | 'failed' | 'blocked' | 'cancelled' }
+  | { state: 'succeeded' | 'failed' | 'blocked' | 'cancelled' | 'skipped' }
   | { state: 'parked'; delayMs: number }
   | { state: 'retry'; delayMs: number };
 

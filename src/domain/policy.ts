@@ -18,6 +18,12 @@ export interface StepPolicy {
   timeoutMs: number;
   /** `wait`: the Actions after this one run only when it has succeeded. */
   onFailure: 'continue' | 'wait';
+  /** Attempts of this Action at once, over all workers; null: as many as the workers have room for. */
+  concurrency: number | null;
+  /** Calls whose answer (or its lack) fails an attempt that otherwise ended well. */
+  failOnHttp: 'off' | '5xx' | '4xx+5xx';
+  /** Header with which the runner numbers the attempt's outgoing requests, `<idempotency key>-<n>`; null: none. */
+  idempotencyHeader: string | null;
 }
 
 const SECOND = 1000;
@@ -37,7 +43,15 @@ export const DEFAULT_STEP_POLICY: StepPolicy = {
   long: { attempts: 125, firstDelayMs: MINUTE, factor: 2, maxDelayMs: HOUR },
   timeoutMs: 30 * SECOND,
   onFailure: 'continue',
+  concurrency: null,
+  failOnHttp: 'off',
+  idempotencyHeader: null,
 };
+
+/** Reads a policy that was kept as JSON. What an older version did not know yet has its default. */
+export function parsePolicy(json: string): StepPolicy {
+  return { ...DEFAULT_STEP_POLICY, ...(JSON.parse(json) as Partial<StepPolicy>) };
+}
 
 export type Phase = 'quick' | 'long';
 

@@ -44,12 +44,12 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
   const dispatcher = createDispatcher({ outbox, starter: temporal.starter, look: temporal.look, logger });
   const sweep = createSweep({ outbox, ledger, starter: temporal.starter, wake: () => dispatcher.wake(), logger });
 
-  const builder = createBuilder({ database, dataDir: config.dataDir, logger, alone: true });
+  const builder = createBuilder({ database, dataDir: config.dataDir, logger, alone: database.dialect === 'sqlite' });
   const [sandbox, testSandbox] = await Promise.all([
     startSandboxes({ slots: PRE_REGISTRATION_SLOTS, givesWay: false }, options),
     startSandboxes({ slots: TEST_SLOTS, givesWay: true, maxUses: 1 }, options),
   ]);
-  const senders = createSenders({ ...config, messages: createMessageStore({ database, keyring }), alone: true, logger });
+  const senders = createSenders({ ...config, messages: createMessageStore({ database, keyring }), alone: database.dialect === 'sqlite', logger });
   const expirySweep = createExpirySweep({ database, logger });
   let ownOrigin = '';
   let fromSupervisor: Record<string, string> = {};

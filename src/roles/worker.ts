@@ -25,8 +25,9 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
   installTelemetry(logger);
   const workerId = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const ledger = createLedger({ database, keyring });
-  // The lock proves that whoever left attempts without an end is dead, and its sandboxes with it.
-  const lost = await ledger.endLostAttempts({ exceptWorkerId: workerId });
+  // On the embedded store the lock proves that whoever left attempts without an end is dead, and its sandboxes with it;
+  // on PostgreSQL other workers live, and the leases tell.
+  const lost = database.dialect === 'sqlite' ? await ledger.endLostAttempts({ exceptWorkerId: workerId }) : 0;
   if (lost > 0) logger.warn({ attempts: lost }, 'attempts of a worker that died are ended; their steps run again');
 
   const sandbox = await startSandboxes({ slots: SLOTS, givesWay: true }, options);

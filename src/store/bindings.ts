@@ -1,5 +1,5 @@
 import { newId, nowIsoNanos } from '../domain/ids.ts';
-import { DEFAULT_STEP_POLICY, type StepPolicy } from '../domain/policy.ts';
+import { DEFAULT_STEP_POLICY, parsePolicy, type StepPolicy } from '../domain/policy.ts';
 import { type TriggerId, TRIGGERS } from '../domain/triggers.ts';
 import { managementError } from '../domain/api-error.ts';
 import { type ActionWithVersion, type Page, withVersions } from './actions.ts';
@@ -112,7 +112,7 @@ export async function loadBoundActions(triggerId: TriggerId, queryable: Queryabl
     .where('action_version.trigger_version', '=', TRIGGERS[triggerId].version)
     .orderBy('binding.position')
     .execute();
-  return rows.map((row) => ({ ...row, policy: JSON.parse(row.policy) as StepPolicy }));
+  return rows.map((row) => ({ ...row, policy: parsePolicy(row.policy) }));
 }
 
 /** The Action that an entry means, locked, so that it cannot be deleted before it is bound. */
@@ -161,7 +161,7 @@ function newBinding(action: Row<'action'>, position: number, input: BindingInput
 }
 
 function changedBinding(kept: Row<'binding'>, position: number, input: BindingInput): Row<'binding'> {
-  const policy = JSON.parse(kept.policy) as StepPolicy;
+  const policy = parsePolicy(kept.policy);
   return {
     ...kept,
     display_name: input.displayName ?? kept.display_name,

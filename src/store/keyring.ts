@@ -128,6 +128,13 @@ export function createKeyring(database: Database, masterKey: Buffer): Keyring {
   };
 }
 
+/** Whether something was sealed in this store under a master key already; false also for a store without tables. */
+export async function hasMasterKey(database: Database): Promise<boolean> {
+  const tables = await database.db.introspection.getTables();
+  if (!tables.some(({ name }) => name === 'setting')) return false;
+  return (await readSetting(database.db, CHECK_SETTING)) !== undefined;
+}
+
 function wrapContext(id: string): string {
   return `data_key/${id}`;
 }

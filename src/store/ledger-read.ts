@@ -5,7 +5,7 @@ import type { OpenStep } from '../../workflows/messages.ts';
 import { readCache } from './cache.ts';
 import { type Database, storeNow } from './database.ts';
 import type { Keyring } from './keyring.ts';
-import { idempotencyKeyOf, labelOf, policyOf, readSteps, sealedAs } from './ledger-rows.ts';
+import { idempotencyKeyOf, isOpen, labelOf, policyOf, readSteps, sealedAs } from './ledger-rows.ts';
 import type { AttemptLogs } from './ledger-settle.ts';
 import type { AttemptOutcome, RegistrationOutcome, RegistrationState, Row, StepState } from './schema.ts';
 
@@ -68,6 +68,8 @@ export interface AttemptRecord {
 export interface ReadLedger {
   /** The pending and the parked steps, in binding order. */
   loadOpenSteps(registrationId: string): Promise<OpenStep[]>;
+  /** Whether attempts at the step are still wanted: false once somebody has cancelled or skipped it. */
+  isStepOpen(stepId: string): Promise<boolean>;
   /** Everything about a registration, opened; null when there is none of that id. */
   readRegistration(registrationId: string): Promise<RegistrationRecord | null>;
   /** The values of `api.cache` that an Action of the trigger sees. */
@@ -118,8 +120,15 @@ export function createReadLedger({ database, keyring }: { database: Database; ke
           delayMs: Math.max(0, (step.next_at ?? 0) - step.now),
           onFailure: policy.onFailure,
           timeoutMs: policy.timeoutMs,
+          ...(step.wish > 0 ? { wish: step.wish } : {}),
+          ...(step.redrives > 0 ? { redriven: true } : {}),
         };
       });
+    },
+
+    async isStepOpen(stepId) {
+      const step = await db.selectFrom('step').select('state').where('id', '=', stepId).executeTakeFirst();
+      return step !== undefined && isOpen(step.state);
     },
 
     async readRegistration(registrationId) {

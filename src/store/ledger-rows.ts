@@ -1,4 +1,4 @@
-import type { StepPolicy } from '../domain/policy.ts';
+import { parsePolicy, type StepPolicy } from '../domain/policy.ts';
 import { type Database, type Queryable, storeNow } from './database.ts';
 import type { Row, StepState } from './schema.ts';
 
@@ -55,7 +55,7 @@ export function isOpen(state: StepState): state is 'pending' | 'parked' {
 
 /** Reads the policy that was fixed in the step. */
 export function policyOf(step: Pick<Row<'step'>, 'policy'>): StepPolicy {
-  return JSON.parse(step.policy) as StepPolicy;
+  return parsePolicy(step.policy);
 }
 
 /** The key that a receiver sees: the same for all attempts and redrives of a step until it has succeeded. */

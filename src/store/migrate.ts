@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely';
 import { type Database, storeNow } from './database.ts';
 import * as initial from './migrations/0001-initial.ts';
 import * as contract from './migrations/0002-contract.ts';
+import * as operations from './migrations/0003-operations.ts';
 
 interface Migration {
   up(db: Kysely<unknown>): Promise<void>;
@@ -11,6 +12,7 @@ interface Migration {
 const MIGRATIONS: [name: string, migration: Migration][] = [
   ['0001-initial', initial],
   ['0002-contract', contract],
+  ['0003-operations', operations],
 ];
 
 /** The database was made by a newer Usher, whose tables this one does not know. */

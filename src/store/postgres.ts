@@ -16,6 +16,23 @@ const INT8_OID = 20;
 /** Any fixed number: names our lock among the advisory locks of this database. */
 const SCHEMA_LOCK = 4_703_221;
 
+const MIN_VERSION = 15;
+
+/** The server is older than what Usher is tested with. */
+export class PostgresTooOldError extends Error {
+  constructor(version: string) {
+    super(`PostgreSQL ${version} is too old for Usher: use ${MIN_VERSION} or newer; nothing was changed.`);
+    this.name = 'PostgresTooOldError';
+  }
+}
+
+/** @throws {PostgresTooOldError} */
+export async function checkPostgresVersion({ db }: Database): Promise<void> {
+  const { rows: [row] } = await sql<{ version: string }>`select current_setting('server_version') as version`.execute(db);
+  const version = row?.version ?? '';
+  if (Number.parseInt(version, 10) < MIN_VERSION) throw new PostgresTooOldError(version);
+}
+
 /** Opens a PostgreSQL store at `url`. Connects on the first query. */
 export function openPostgres(url: string): Database {
   const types = new TypeOverrides();

@@ -4,10 +4,11 @@ import type { ClientGrantTable, ClientTable, ConnectionTable, ResourceServerTabl
 import type { JobErrorTable, JobTable, MessageTable, PasswordlessCodeTable, TicketTable } from './tables/authentication.ts';
 import type { CounterTable, DataKeyTable, LogTable, SettingTable, SigningKeyTable } from './tables/installation.ts';
 import type { AttemptTable, CacheEntryTable, ExecutionTable, HandedInTable, RegistrationTable, StepTable } from './tables/ledger.ts';
+import type { BulkItemTable, BulkOperationTable, FlowTable } from './tables/operations.ts';
 import type { RolePermissionTable, RoleTable, UserAccountTable, UserRoleTable } from './tables/users.ts';
 
 export type { BuildStatus } from './tables/actions.ts';
-export type { AttemptOutcome, RegistrationOutcome, RegistrationState, StepState } from './tables/ledger.ts';
+export type { AttemptOutcome, HeldReason, RegistrationOutcome, RegistrationState, StepState } from './tables/ledger.ts';
 
 /**
  * The tables, as kysely sees them; `migrations/` makes them. The same on SQLite and PostgreSQL: times are integer
@@ -46,6 +47,9 @@ export interface Schema {
   attempt: AttemptTable;
   execution: ExecutionTable;
   cache_entry: CacheEntryTable;
+  flow: FlowTable;
+  bulk_operation: BulkOperationTable;
+  bulk_item: BulkItemTable;
 }
 
 export type Row<T extends keyof Schema> = Selectable<Schema[T]>;

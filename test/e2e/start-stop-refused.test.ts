@@ -23,7 +23,7 @@ let started: UsherProcess[];
 
 beforeAll(async () => {
   used = await mkdtemp(join(tmpdir(), 'usher-used-'));
-  await (await openInstallation({ dataDir: used, masterKey: null })).close();
+  await (await openInstallation({ dataDir: used, databaseUrl: null, masterKey: null })).close();
 });
 afterAll(() => rm(used, { recursive: true, force: true }));
 

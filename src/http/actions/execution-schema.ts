@@ -52,7 +52,7 @@ const STEP = z
   .strictObject({
     ...ACTION_OF,
     id: z.string(),
-    state: z.enum(['pending', 'parked', 'succeeded', 'failed', 'blocked', 'cancelled']),
+    state: z.enum(['pending', 'parked', 'succeeded', 'failed', 'blocked', 'cancelled', 'skipped']),
     phase: z.enum(['quick', 'long']),
     next_attempt_at: DATE.nullable(),
     ended_at: DATE.nullable(),

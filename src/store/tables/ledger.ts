@@ -30,6 +30,8 @@ export interface RegistrationTable {
   check_at: number | null;
   created_at: number;
   closed_at: number | null;
+  /** W3C `traceparent` of the sign-up, when traces are on. */
+  trace_parent: Generated<string | null>;
 }
 
 /** A registration that was handed in from outside, by its idempotency key. */
@@ -43,10 +45,13 @@ export interface HandedInTable {
 }
 
 /**
- * `pending` and `parked` are open. `blocked` waits for a step that failed for good (`onFailure: wait`); like `failed`
+ * `pending` and `parked` are open. `skipped`: a person has said that it is not to run. `blocked` waits for a step that failed for good (`onFailure: wait`); like `failed`
  * it can be redriven.
  */
-export type StepState = 'pending' | 'parked' | 'succeeded' | 'failed' | 'blocked' | 'cancelled';
+export type StepState = 'pending' | 'parked' | 'succeeded' | 'failed' | 'blocked' | 'cancelled' | 'skipped';
+
+/** Why a step is not tried now; see `FlowTable`. */
+export type HeldReason = 'paused' | 'down' | 'concurrency' | 'busy';
 
 /** One bound Action of one registration: everything about it fixed when the registration committed. */
 export interface StepTable {
@@ -73,6 +78,14 @@ export interface StepTable {
   /** When the next attempt is due after a failure. */
   next_at: number | null;
   ended_at: number | null;
+  /** Grows with each wish about when, whether and with which version it runs, so that its workflow takes it up anew. */
+  wish: Generated<number>;
+  /** How often it was run again on somebody's wish; such attempts go after first ones. */
+  redrives: Generated<number>;
+  /** Set while it is held; null again as soon as it is let go. */
+  held_reason: Generated<HeldReason | null>;
+  /** Since when: those held for longest go first. */
+  held_at: Generated<number | null>;
 }
 
 export type AttemptOutcome = 'succeeded' | 'failed' | 'lost' | 'cancelled';
@@ -99,6 +112,10 @@ export interface AttemptTable {
   calls_sealed: string | null;
   /** JSON `{lines: LogLine[], truncated}`; later output of left-over work is added. */
   logs_sealed: string | null;
+  /** The step's Action, for what counts the attempts of one. Null for those made before 0.2.0. */
+  action_id: Generated<string | null>;
+  /** Calls that were refused or not answered. */
+  failed_calls: Generated<number>;
 }
 
 /** An execution of pre-user-registration; that of post-user-registration is the registration with its steps. */

@@ -1,0 +1,63 @@
+import { type Kysely, sql } from 'kysely';
+
+/** Policies, holds, running things again, and seeing them. */
+export async function up(db: Kysely<unknown>): Promise<void> {
+  const schema = db.schema;
+
+  await schema.alterTable('registration').addColumn('trace_parent', 'text').execute();
+  await schema.createIndex('registration_created').on('registration').columns(['created_at', 'id']).execute();
+  await schema.createIndex('registration_closed').on('registration').column('closed_at').where('closed_at', 'is not', null).execute();
+
+  await schema.alterTable('step').addColumn('wish', 'integer', (c) => c.notNull().defaultTo(0)).execute();
+  await schema.alterTable('step').addColumn('redrives', 'integer', (c) => c.notNull().defaultTo(0)).execute();
+  await schema.alterTable('step').addColumn('held_reason', 'text').execute();
+  await schema.alterTable('step').addColumn('held_at', 'bigint').execute();
+  await schema.createIndex('step_held').on('step').columns(['action_id', 'held_at']).where('held_at', 'is not', null).execute();
+  await schema.createIndex('step_action').on('step').columns(['action_id', 'state']).execute();
+
+  await schema.alterTable('attempt').addColumn('action_id', 'text').execute();
+  await schema.alterTable('attempt').addColumn('failed_calls', 'integer', (c) => c.notNull().defaultTo(0)).execute();
+  await schema.createIndex('attempt_alive').on('attempt').column('action_id').where(sql.ref('ended_at'), 'is', null).execute();
+
+  await schema.createTable('flow')
+    .addColumn('id', 'text', (c) => c.primaryKey())
+    .addColumn('paused_at', 'bigint')
+    .addColumn('paused_by', 'text')
+    .addColumn('failures', 'integer', (c) => c.notNull().defaultTo(0))
+    .addColumn('down_since', 'bigint')
+    .addColumn('probe_step_id', 'text')
+    .addColumn('probe_until', 'bigint')
+    .addColumn('next_probe_at', 'bigint')
+    .addColumn('recovering_since', 'bigint')
+    .addColumn('next_release_at', 'bigint')
+    .addColumn('updated_at', 'bigint', (c) => c.notNull())
+    .execute();
+
+  await schema.createTable('bulk_operation')
+    .addColumn('id', 'text', (c) => c.primaryKey())
+    .addColumn('kind', 'text', (c) => c.notNull())
+    .addColumn('filter', 'text', (c) => c.notNull())
+    .addColumn('options', 'text', (c) => c.notNull())
+    .addColumn('state', 'text', (c) => c.notNull())
+    .addColumn('cursor', 'text')
+    .addColumn('rate', 'integer', (c) => c.notNull())
+    .addColumn('total', 'integer', (c) => c.notNull())
+    .addColumn('done', 'integer', (c) => c.notNull())
+    .addColumn('changed', 'integer', (c) => c.notNull())
+    .addColumn('error', 'text')
+    .addColumn('created_by', 'text', (c) => c.notNull())
+    .addColumn('created_at', 'bigint', (c) => c.notNull())
+    .addColumn('updated_at', 'bigint', (c) => c.notNull())
+    .addColumn('ended_at', 'bigint')
+    .addColumn('claimed_until', 'bigint')
+    .execute();
+
+  await schema.createTable('bulk_item')
+    .addColumn('operation_id', 'text', (c) => c.notNull().references('bulk_operation.id'))
+    .addColumn('registration_id', 'text', (c) => c.notNull())
+    .addColumn('result', 'text', (c) => c.notNull())
+    .addColumn('reason', 'text')
+    .addColumn('at', 'bigint', (c) => c.notNull())
+    .addPrimaryKeyConstraint('bulk_item_pk', ['operation_id', 'registration_id'])
+    .execute();
+}
