@@ -44,6 +44,8 @@ export const SCOPES = [
   'read:logs',
   'read:logs_users',
   'create:registrations',
+  'read:executions',
+  'update:executions',
 ] as const;
 
 export type Scope = (typeof SCOPES)[number];
