@@ -1,0 +1,146 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { WorkflowNotFoundError } from '@temporalio/client';
+import { createClient } from '../../src/temporal/connection.ts';
+import { dieWithParent } from '../../src/temporal/die-with-parent.ts';
+import { nextFreePort } from '../../src/temporal/free-port.ts';
+import { DATABASES, type Service, type ServicePorts, SERVICES, serverConfig, sqlToolArguments } from './temporal-config.ts';
+import type { TemporalPrograms } from './temporal-programs.ts';
+
+const run = promisify(execFile);
+const START_PATIENCE_MS = 120_000;
+const CALL_TIMEOUT_MS = 5_000;
+const LAST_WORDS = 4_000;
+const RETENTION_S = 3 * 24 * 3600;
+
+/** A Temporal cluster of four processes, one for each service, which die with this one. */
+export interface TemporalCluster {
+  /** Of the frontend. */
+  address: string;
+  namespace: string;
+  /** Ends one service at once, as a crash would. */
+  kill(service: Service): Promise<void>;
+  /** Starts one that was killed. */
+  start(service: Service): void;
+  /** Resolves when the namespace answers and workflows can be started. */
+  serves(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the four services on a PostgreSQL server, making databases, tables and namespace where they are missing.
+ *
+ * @param options.folder for its configuration.
+ * @param options.port from which on its ports lie.
+ * @throws when it does not serve within two minutes, with what its services said last.
+ */
+export async function startTemporalCluster(options: {
+  programs: TemporalPrograms;
+  postgresPort: number;
+  folder: string;
+  port: number;
+  namespace: string;
+}): Promise<TemporalCluster> {
+  const { programs, postgresPort, folder, namespace } = options;
+  await prepareTables(programs.sqlTool, postgresPort);
+  const ports = await choosePorts(options.port);
+  const config = join(folder, 'config');
+  await mkdir(config, { recursive: true });
+  const dynamicConfig = join(config, 'dynamic.yaml');
+  await writeFile(dynamicConfig, '{}\n');
+  await writeFile(join(config, 'cluster.yaml'), serverConfig({ ports, postgresPort, dynamicConfig }));
+
+  const services = new Map<Service, ChildProcess>();
+  let said = '';
+
+  function start(service: Service): void {
+    const [command, args] = dieWithParent(programs.server, ['--root', folder, '--config', 'config', '--env', 'cluster', '--allow-no-auth', 'start', '--service', service]);
+    const child = spawn(command, args, { cwd: folder, env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        said = `${said}${chunk.toString()}`.slice(-LAST_WORDS);
+      });
+    }
+    services.set(service, child);
+  }
+
+  async function kill(service: Service): Promise<void> {
+    const child = services.get(service);
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill('SIGKILL');
+    await exited;
+  }
+
+  const address = `127.0.0.1:${ports.frontend.grpc}`;
+  const client = createClient({ address, namespace, security: {} });
+  const call = <T>(request: () => Promise<T>): Promise<T> => client.withDeadline(Date.now() + CALL_TIMEOUT_MS, request);
+
+  async function serves(): Promise<void> {
+    const giveUpAt = performance.now() + START_PATIENCE_MS;
+    for (;;) {
+      try {
+        await call(() => client.workflowService.describeNamespace({ namespace }).catch(async () => {
+          await client.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod: { seconds: RETENTION_S as never } });
+        }));
+        // The frontend answers for the namespace alone; whether there is such a workflow is for history to say.
+        await call(() => client.workflow.getHandle('none').describe()).catch((error: unknown) => {
+          if (!(error instanceof WorkflowNotFoundError)) throw error;
+        });
+        return;
+      } catch (error) {
+        if (performance.now() > giveUpAt) throw new Error(`The Temporal cluster does not serve (${(error as Error).message}). It said:\n${said}`, { cause: error });
+      }
+      await sleep(250);
+    }
+  }
+
+  for (const service of SERVICES) start(service);
+  const cluster: TemporalCluster = {
+    address,
+    namespace,
+    kill,
+    start,
+    serves,
+    async stop() {
+      await client.connection.close();
+      await Promise.all(SERVICES.map(kill));
+    },
+  };
+  try {
+    await serves();
+    return cluster;
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
+}
+
+/** What is there already is brought to this version's tables, or left as it is. */
+async function prepareTables(sqlTool: string, postgresPort: number): Promise<void> {
+  for (const [kind, database] of Object.entries(DATABASES)) {
+    const tool = (...args: string[]) => run(sqlTool, [...sqlToolArguments(postgresPort, database), ...args], { env: {} });
+    await tool('create-database');
+    await tool('setup-schema', '--version', '0.0').catch((error: Error) => {
+      // Made by an earlier start; another failure shows in the update.
+      if (!/already exists/i.test(error.message)) throw error;
+    });
+    await tool('update-schema', '--schema-name', `postgresql/v12/${kind === 'default' ? 'temporal' : 'visibility'}`);
+  }
+}
+
+async function choosePorts(from: number): Promise<ServicePorts> {
+  const ports: Partial<ServicePorts> = {};
+  let next = from;
+  const take = async (): Promise<number> => {
+    const port = await nextFreePort(next);
+    next = port + 1;
+    return port;
+  };
+  for (const service of SERVICES) ports[service] = { grpc: await take(), membership: await take() };
+  return ports as ServicePorts;
+}
