@@ -10,6 +10,8 @@ export interface Received {
   body: string;
   /** What it was answered. */
   status: number;
+  /** When it was answered, or whoever asked was gone. */
+  endedAt: number | null;
 }
 
 export interface ReceiverAnswer {
@@ -38,7 +40,11 @@ export async function startReceiver(answer: (request: { path: string; body: stri
     req.on('end', () => {
       const path = req.url ?? '/';
       const { status, headers = {}, body: text = 'ok', delayMs = 0 } = answer({ path, body, nth: received.length + 1 });
-      received.push({ at: Date.now(), method: req.method ?? '', path, headers: req.headers, body, status });
+      const entry: Received = { at: Date.now(), method: req.method ?? '', path, headers: req.headers, body, status, endedAt: null };
+      received.push(entry);
+      res.once('close', () => {
+        entry.endedAt = Date.now();
+      });
       if (delayMs === Infinity) return;
       setTimeout(() => res.writeHead(status, headers).end(text), delayMs);
     });

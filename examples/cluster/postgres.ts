@@ -35,6 +35,7 @@ export interface PostgresServer {
   ensureDatabase(name: string): Promise<string>;
   /** Ends the server at once, as a crash would; `start` brings it back with its data. */
   kill(): Promise<void>;
+  /** Resolves when it answers; does nothing while it runs. */
   start(): Promise<void>;
   port: number;
   /** Ends the server and, when its folder was made here, removes its data. */
@@ -65,7 +66,10 @@ export async function startPostgres(options: { folder?: string; port?: number } 
   let log = '';
   let databases = 0;
 
+  const isAlive = () => server !== undefined && server.exitCode === null && server.signalCode === null;
+
   async function start(): Promise<void> {
+    if (isAlive()) return;
     const [command, args] = dieWithParent(join(programs, 'bin/postgres'), ['-D', data, ...settings.flatMap((each) => ['-c', each])]);
     const started = spawn(command, args, { cwd: dir, stdio: ['ignore', 'ignore', 'pipe'], ...asUser });
     started.stderr.on('data', (chunk: Buffer) => {
@@ -80,7 +84,7 @@ export async function startPostgres(options: { folder?: string; port?: number } 
   }
 
   async function kill(): Promise<void> {
-    if (server === undefined || server.exitCode !== null || server.signalCode !== null) return;
+    if (server === undefined || !isAlive()) return;
     const exited = once(server, 'exit');
     // SIGQUIT is PostgreSQL's own way of dying at once: its next start recovers as after a crash.
     server.kill('SIGQUIT');

@@ -10,7 +10,7 @@ export interface Delivery {
 }
 
 /** A delivery as the receiver got it. */
-export type ReceivedDelivery = Delivery & Pick<Received, 'at' | 'status'>;
+export type ReceivedDelivery = Delivery & Pick<Received, 'at' | 'status' | 'endedAt'>;
 
 /** An Action that tells the receiver who has registered, and fails when that does not answer 2xx. */
 export function tellingAction(name: string): string {
@@ -53,5 +53,5 @@ export function parseDelivery(body: string): Delivery {
 
 /** Everything that telling Actions have delivered so far, in the order of arrival. */
 export function deliveries(receiver: Receiver): ReceivedDelivery[] {
-  return receiver.received.map(({ body, at, status }) => ({ ...parseDelivery(body), at, status }));
+  return receiver.received.map(({ body, at, status, endedAt }) => ({ ...parseDelivery(body), at, status, endedAt }));
 }

@@ -28,9 +28,14 @@ export function processesOf(supervisor: number): UsherProcesses {
     api: find('--role api'),
     worker,
     temporal: find('server start-dev'),
-    sandboxes: all.filter(({ parent, command }) => parent === worker && command.includes('--permission')).map(({ pid }) => pid),
+    sandboxes: all.filter((process) => isSandboxOf(process, worker)).map(({ pid }) => pid),
     all: all.map(({ pid }) => pid),
   };
+}
+
+/** The living sandboxes of a role's process. */
+export function sandboxesOf(role: number): number[] {
+  return livingProcesses().filter((process) => isSandboxOf(process, role)).map(({ pid }) => pid);
 }
 
 /** True while the process runs; one that is dead and not yet reaped does not. */
@@ -55,6 +60,10 @@ export function withVariable(name: string, value: string): number[] {
   return livingProcesses()
     .map(({ pid }) => pid)
     .filter((pid) => (readProc(pid, 'environ') ?? '').split('\0').includes(`${name}=${value}`));
+}
+
+function isSandboxOf({ parent, command }: Process, role: number | undefined): boolean {
+  return parent === role && command.includes('--permission');
 }
 
 function descendants(everything: Process[], root: number): Process[] {
