@@ -1,10 +1,12 @@
 import { ApplicationFailure } from '@temporalio/common';
 import { UnknownIdError } from '../src/store/ledger.ts';
-import { type ActionError, isFailedCall, type OutgoingCall } from '../src/domain/invocation.ts';
+import { type ActionError, callFails, type OutgoingCall } from '../src/domain/invocation.ts';
+import type { StepPolicy } from '../src/domain/policy.ts';
 
 /** What a history may say about a failed attempt: one line without anything that the Action or the person wrote. */
-export function describeFailure(error: ActionError, calls: OutgoingCall[]): string {
-  const call = calls.findLast(isFailedCall);
+export function describeFailure(error: ActionError, calls: OutgoingCall[], { failOnHttp }: Pick<StepPolicy, 'failOnHttp'>): string {
+  const blamed = error.type === 'HTTP_CALL_FAILED' && failOnHttp !== 'off' ? failOnHttp : '4xx+5xx';
+  const call = calls.findLast((each) => callFails(each, blamed));
   if (call === undefined) return error.type;
   const answer = call.status === undefined ? `did not answer (${call.error})` : `answered ${call.status}`;
   return `${error.type}: ${call.host} ${answer}`;

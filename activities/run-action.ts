@@ -4,12 +4,15 @@ import { CancelledFailure } from '@temporalio/common';
 import { type InvocationResult, isFailedCall, type OutgoingCall } from '../src/domain/invocation.ts';
 import type { Logger } from '../src/logger.ts';
 import { withInvocation } from '../src/registration/event.ts';
+import type { WatchAttempt, WatchedAttempt } from '../src/observe/attempts.ts';
 import type { SandboxPool } from '../src/sandbox/pool.ts';
 import type { VersionCache } from '../src/builds/version-cache.ts';
 import { type AttemptEnd, type ClaimedStep, type Ledger, UnknownIdError } from '../src/store/ledger.ts';
 import type { ActionActivities, RunActionInput, RunActionResult, SettledState } from '../workflows/messages.ts';
 import { actionFailed, describeFailure, endIfUnknown } from './failures.ts';
+import { judgeCalls, type Ran } from './judge-calls.ts';
 import { LEASE_MS, type LeaseKeeper } from './lease-keeper.ts';
+import type { SandboxShares, Share } from './sandbox-shares.ts';
 
 /** A worker that is gone is noticed after the heartbeat timeout of `activity-options.ts`; this lies well below it. */
 const HEARTBEAT_MS = 2_000;
@@ -23,11 +26,12 @@ export interface RunActionDeps {
   versions: Pick<VersionCache, 'load'>;
   sandbox: Pick<SandboxPool, 'run'>;
   leases: LeaseKeeper;
+  shares: SandboxShares;
+  /** Told of each attempt: it counts them, and writes their lines of the log. */
+  watchAttempt: WatchAttempt;
   workerId: string;
   logger: Logger;
 }
-
-type Ran = Extract<InvocationResult, { outcome: 'succeeded' | 'failed' }>;
 
 /** One attempt at a step: claim, run, settle. See `ActionActivities.runAction` for what it answers. */
 export function createRunAction(deps: RunActionDeps): ActionActivities['runAction'] {
@@ -36,9 +40,11 @@ export function createRunAction(deps: RunActionDeps): ActionActivities['runActio
     const logger = deps.logger.child({ registration_id: input.registrationId, step_id: input.stepId });
     const over = new AbortController();
     const beat = setInterval(() => context.heartbeat(), HEARTBEAT_MS);
+    const share = deps.shares.open();
     try {
-      return await attempt(deps, input, stopOf(context.cancellationSignal, { isWanted: () => deps.ledger.isStepOpen(input.stepId), over: over.signal, logger }), logger);
+      return await attempt(deps, input, share, stopOf(context.cancellationSignal, { isWanted: () => deps.ledger.isStepOpen(input.stepId), over: over.signal, logger }), logger);
     } finally {
+      share.give();
       clearInterval(beat);
       over.abort();
     }
@@ -78,11 +84,11 @@ function isReason({ reason }: AbortSignal, name: 'CANCELLED' | 'WORKER_SHUTDOWN'
   return reason instanceof CancelledFailure && reason.message === name;
 }
 
-async function attempt(deps: RunActionDeps, input: RunActionInput, stop: AbortSignal, logger: Logger): Promise<RunActionResult> {
+async function attempt(deps: RunActionDeps, input: RunActionInput, share: Share, stop: AbortSignal, logger: Logger): Promise<RunActionResult> {
   const claimedAt = performance.now();
   let step: ClaimedStep;
   try {
-    const claim = await deps.ledger.claimStep({ ...input, workerId: deps.workerId, leaseMs: LEASE_MS });
+    const claim = await deps.ledger.claimStep({ ...input, workerId: deps.workerId, leaseMs: LEASE_MS, takeShare: share.take });
     if (claim.claim === 'recorded') return claim.state;
     if (claim.claim === 'held') {
       const { claim: state, ...hold } = claim;
@@ -94,31 +100,39 @@ async function attempt(deps: RunActionDeps, input: RunActionInput, stop: AbortSi
     return held(logger, error, 'the step could not be claimed');
   }
 
+  const watched = deps.watchAttempt(step, input.phase);
   const lease = deps.leases.keep(step.attempt.id, claimedAt);
   let result: InvocationResult;
   try {
-    result = await invoke(deps, step, AbortSignal.any([stop, lease.signal]));
+    result = await invoke(deps, step, watched.traceParent, AbortSignal.any([stop, lease.signal]));
   } catch (error) {
     lease.release();
+    share.give();
+    watched.ended({ outcome: 'lost', reason: 'the Action could not be started' });
     await release(deps, step, 'lost', logger);
     return held(logger, error, 'the Action could not be started');
   }
   lease.release();
+  // The sandbox is free, and the end of the attempt lets somebody go who may want it.
+  share.give();
 
   if (result.outcome === 'not-run') {
+    watched.ended({ outcome: 'lost', reason: result.reason });
     await release(deps, step, 'lost', logger);
     return { state: 'held', delayMs: result.delayMs, reason: result.reason };
   }
   if (result.outcome === 'cancelled') {
     const byWorkflow = isReason(stop, 'CANCELLED');
+    const reason = byWorkflow ? 'its step is not wanted any more' : 'the worker is stopping or has lost its lease';
+    watched.ended({ outcome: byWorkflow ? 'cancelled' : 'lost', reason });
     await release(deps, step, byWorkflow ? 'cancelled' : 'lost', logger);
     if (byWorkflow) throw stop.reason;
-    return { state: 'held', delayMs: 1000, reason: 'the worker is stopping or has lost its lease' };
+    return { state: 'held', delayMs: 1000, reason };
   }
-  return await settle(deps, step, result, logger);
+  return await settle(deps, step, judgeCalls(result, step.policy), watched, logger);
 }
 
-async function invoke(deps: RunActionDeps, step: ClaimedStep, signal: AbortSignal): Promise<InvocationResult> {
+async function invoke(deps: RunActionDeps, step: ClaimedStep, traceParent: string | null, signal: AbortSignal): Promise<InvocationResult> {
   const { runnable, secrets } = await deps.versions.load(step.versionId, step.bindingSecretsId);
   const { attempt } = step;
   return await deps.sandbox.run(
@@ -132,6 +146,8 @@ async function invoke(deps: RunActionDeps, step: ClaimedStep, signal: AbortSigna
       cache: await deps.ledger.readCache('post-user-registration'),
       timeoutMs: step.policy.timeoutMs,
       waitFor: 'work',
+      traceParent,
+      ...(step.policy.idempotencyHeader === null ? {} : { idempotency: { header: step.policy.idempotencyHeader, key: attempt.idempotencyKey } }),
     },
     {
       signal,
@@ -145,12 +161,13 @@ async function invoke(deps: RunActionDeps, step: ClaimedStep, signal: AbortSigna
 }
 
 /** Writes the attempt's end and says what follows. A record that cannot be written never runs the Action again. */
-async function settle(deps: RunActionDeps, step: ClaimedStep, result: Ran, logger: Logger): Promise<RunActionResult> {
+async function settle(deps: RunActionDeps, step: ClaimedStep, result: Ran, watched: WatchedAttempt, logger: Logger): Promise<RunActionResult> {
   const end = endOf(step, result);
   let settled: SettledState;
   try {
     settled = await deps.ledger.settleAttempt(end);
   } catch (error) {
+    watched.ended({ result, state: 'unrecorded' });
     logger.error({ err: error, attempt_id: end.attemptId }, 'the end of an attempt could not be recorded; its workflow repeats the record');
     const { attemptId, outcome, endedAt, retryAfterMs } = end;
     return {
@@ -164,28 +181,12 @@ async function settle(deps: RunActionDeps, step: ClaimedStep, result: Ran, logge
       },
     };
   }
-  const failedCalls = result.calls.filter(isFailedCall).length;
-  logger.info(
-    {
-      action: step.actionName,
-      version: step.versionNumber,
-      attempt_id: end.attemptId,
-      attempt: step.attempt.number,
-      outcome: result.outcome,
-      ...(result.outcome === 'failed' ? { error_type: result.error.type } : {}),
-      state: settled.state,
-      duration_ms: result.durationMs,
-      calls: result.calls.length,
-      failed_calls: failedCalls,
-      ...('delayMs' in settled ? { next_in_ms: settled.delayMs } : {}),
-    },
-    'attempt',
-  );
+  watched.ended({ result, state: settled.state, ...('delayMs' in settled ? { nextInMs: settled.delayMs } : {}) });
   if (settled.state !== 'retry') return settled;
   if (result.outcome !== 'failed') throw new TypeError('the ledger asked to retry an attempt that had succeeded');
   throw actionFailed({
     type: result.error.type,
-    message: describeFailure(result.error, result.calls),
+    message: describeFailure(result.error, result.calls, step.policy),
     attemptId: end.attemptId,
     delayMs: settled.delayMs,
   });

@@ -32,6 +32,13 @@ export interface Config {
   /** Where text messages go; null: they are kept and shown. */
   smsGateway: { url: string; authorization: string | null } | null;
   logLevel: string;
+  /** Of the listener for health and metrics; null: 9464, or the next free one. */
+  opsPort: number | null;
+  opsHost: string;
+  /** Base URL to which spans are sent by OTLP over HTTP; null: traces are off. */
+  otlpEndpoint: string | null;
+  /** Base URL of Temporal's Web UI, without a slash at its end; null: nobody said. */
+  temporalUiUrl: string | null;
   /** From Temporal's own variables. Without an address, Usher runs a development server. */
   temporal: TemporalSettings;
   /** Where things live that outlast a clone: the built Temporal CLI. */
@@ -50,6 +57,9 @@ const text = (value: string): string => value;
 
 /** The API's port when none is given and it is free. */
 export const DEFAULT_PORT = 3000;
+
+/** The port for health and metrics of a role when none is given and it is free. */
+export const DEFAULT_OPS_PORT = 9464;
 
 /** The variables of the table in the README; a test holds the two equal. */
 export const VARIABLES = {
@@ -73,6 +83,10 @@ export const VARIABLES = {
   USHER_MAIL_FROM: { default: 'none', about: 'Address that mails come from, such as `Example <no-reply@example.com>`.', parse: pattern(/^[^\r\n]*[^\s@<>]+@[\w.-]+>?$/, 'an address, e.g. Example <no-reply@example.com>') },
   USHER_SMS_URL: { default: 'none', about: 'HTTP gateway for text messages, which gets a `POST` of `{"to", "from"?, "text"}`. Without it, they are kept and shown on that page too.', parse: url('http', 'https') },
   USHER_SMS_AUTHORIZATION: { default: 'none', about: 'Value of the header `Authorization` for that gateway.', parse: pattern(/^[\x20-\x7e]+$/, 'the value of a header, e.g. Bearer …') },
+  USHER_OPS_PORT: { default: String(DEFAULT_OPS_PORT), about: 'Port of a role for `/healthz`, `/readyz` and `/metrics`. When not set and taken, the next free one; under `npm start`, the worker has the one after the API\'s.', parse: port },
+  USHER_OPS_HOST: { default: '127.0.0.1', about: 'Address that this port is opened on. It has no authentication.', parse: text },
+  USHER_TEMPORAL_UI_URL: { default: 'none', about: "Base URL of the Web UI of a Temporal server of your own, for the links to it in executions. The development server's is known.", parse: baseUrl },
+  OTEL_EXPORTER_OTLP_ENDPOINT: { default: 'none', about: 'Base URL of an OpenTelemetry collector, such as `http://127.0.0.1:4318`: switches [traces](docs/observability.md#traces) on. `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_RESOURCE_ATTRIBUTES` are read too.', parse: baseUrl },
   USHER_LOG_LEVEL: { default: 'info', about: '`trace`, `debug`, `info`, `warn`, `error` or `silent`.', parse: logLevel },
 } satisfies Record<string, Variable<unknown>>;
 
@@ -131,6 +145,10 @@ export function loadConfig(env: NodeJS.ProcessEnv, workingDir: string): Config {
     smtp: smtpUrl === null || mailFrom === null ? null : { url: smtpUrl, from: mailFrom },
     smsGateway: smsUrl === null ? null : { url: smsUrl, authorization: smsAuthorization },
     logLevel: read('USHER_LOG_LEVEL', VARIABLES.USHER_LOG_LEVEL) ?? VARIABLES.USHER_LOG_LEVEL.default,
+    opsPort: read('USHER_OPS_PORT', VARIABLES.USHER_OPS_PORT),
+    opsHost: read('USHER_OPS_HOST', VARIABLES.USHER_OPS_HOST) ?? VARIABLES.USHER_OPS_HOST.default,
+    otlpEndpoint: read('OTEL_EXPORTER_OTLP_ENDPOINT', VARIABLES.OTEL_EXPORTER_OTLP_ENDPOINT),
+    temporalUiUrl: read('USHER_TEMPORAL_UI_URL', VARIABLES.USHER_TEMPORAL_UI_URL),
     temporal: readTemporal(env, problems),
     cacheDir: resolve(env['XDG_CACHE_HOME'] || resolve(env['HOME'] || workingDir, '.cache'), 'usher'),
   };
@@ -195,6 +213,10 @@ function url(...schemes: string[]): (value: string) => string {
     }
     return value;
   };
+}
+
+function baseUrl(value: string): string {
+  return url('http', 'https')(value).replace(/\/+$/, '');
 }
 
 function pattern(form: RegExp, description: string): (value: string) => string {

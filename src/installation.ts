@@ -4,8 +4,8 @@ import { asStartError, StartError } from './start-error.ts';
 import { type Database, isStoreUnavailable } from './store/database.ts';
 import { createKeyring, hasMasterKey, type Keyring, WrongMasterKeyError } from './store/keyring.ts';
 import { acquireLock, type Lock, LockedError } from './store/lock.ts';
-import { migrate, StoreNewerError } from './store/migrate.ts';
-import { nameOfStore, openStore } from './store/open-store.ts';
+import { StoreNewerError } from './store/migrate.ts';
+import { migrateStore, nameOfStore, openStore } from './store/open-store.ts';
 import { checkPostgresVersion, PostgresTooOldError } from './store/postgres.ts';
 
 /** The opened data directory: store at its newest tables, and the keys. */
@@ -33,7 +33,7 @@ export async function openInstallation(options: { dataDir: string; databaseUrl: 
     database = opened;
     if (opened.dialect === 'postgres') await checkPostgresVersion(opened);
     const masterKey = keyOfFile ?? (await readKey(() => hasMasterKey(opened)));
-    await migrate(opened);
+    await migrateStore(place, opened);
     const keyring = createKeyring(opened, masterKey);
     await keyring.prepare();
     return { paths, database: opened, keyring, close: () => opened.close() };

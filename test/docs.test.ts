@@ -41,3 +41,9 @@ test('the README\'s commands are those of package.json', () => {
   expect(new Set(named)).toContain('start');
   for (const name of named) expect(Object.keys(scripts)).toContain(name);
 });
+
+test.each(['docs/a-hundred-lines-of-temporal.md', 'docs/reliability.md'])('%s names tests that are there', (page) => {
+  const named = [...read(page).matchAll(/`(test\/[\w/.-]+\.test\.ts)`: "([^"]+)"/g)];
+  expect(named.length).toBeGreaterThan(5);
+  for (const [, file, title] of named) expect(read(file!).replaceAll("\\'", "'"), `${file}: ${title}`).toContain(title);
+});

@@ -31,6 +31,9 @@ export interface Builder {
   stop(): Promise<void>;
 }
 
+/** Is told of each build that has ended. `overtaken`: by a newer draft. */
+export type OnBuilt = (result: 'built' | 'failed' | 'overtaken', seconds: number) => void;
+
 /**
  * Takes drafts from `pending` over `building` to `built`, or to `failed` with the reason. Several builders can work on
  * one store: each draft is claimed by a lease.
@@ -42,7 +45,7 @@ export interface Builder {
  * @param options.alone - true when no other builder can be alive on this store: what its predecessor left is then
  *   taken up at once.
  */
-export function createBuilder(options: { database: Database; dataDir: string; logger: Logger; alone: boolean }): Builder {
+export function createBuilder(options: { database: Database; dataDir: string; logger: Logger; alone: boolean; onBuilt?: OnBuilt }): Builder {
   const { database, logger } = options;
   const workDir = join(options.dataDir, 'cache', 'builds');
   const stopping = new AbortController();
@@ -80,7 +83,9 @@ export function createBuilder(options: { database: Database; dataDir: string; lo
     const signal = AbortSignal.any([stopping.signal, overtaken.signal]);
     try {
       const startedAt = performance.now();
-      const kept = await finish(draft, await tryBuild(draft, signal, log));
+      const built = await tryBuild(draft, signal, log);
+      const kept = await finish(draft, built);
+      options.onBuilt?.(!kept ? 'overtaken' : built instanceof BuildFailure ? 'failed' : 'built', (performance.now() - startedAt) / 1000);
       log.info({ kept, duration_ms: Math.round(performance.now() - startedAt) }, kept ? 'build ended' : 'build overtaken by a newer draft');
     } catch (error) {
       if (!signal.aborted) throw error;

@@ -19,11 +19,21 @@ export function newId(): string {
     lastIdMs++;
     idCounter = 0;
   }
-  const time = lastIdMs.toString(16).padStart(12, '0');
+  const time = timePart(lastIdMs);
   const counter = idCounter.toString(16).padStart(3, '0');
   const variant = (0x80 | (random[2]! & 0x3f)).toString(16);
   const tail = hex(random.subarray(3));
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${counter}-${variant}${tail.slice(0, 2)}-${tail.slice(2)}`;
+  return `${time}-7${counter}-${variant}${tail.slice(0, 2)}-${tail.slice(2)}`;
+}
+
+/** The smallest id that `newId` can make at a time, in milliseconds since the epoch. */
+export function firstIdOf(ms: number): string {
+  return `${timePart(Math.max(0, ms))}-7000-8000-000000000000`;
+}
+
+function timePart(ms: number): string {
+  const time = ms.toString(16).padStart(12, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}`;
 }
 
 const processPart = hex(crypto.getRandomValues(new Uint8Array(5)));

@@ -5,6 +5,7 @@ import type { TriggerId } from './triggers.ts';
  * histories, in the API and in the README's table.
  *
  * `ACTION_INVALID` (does not load, no handler, wrong signature, a dependency missing) can be mended by no retry.
+ * `HTTP_CALL_FAILED`: the Action itself ended well, and its binding says that such a call fails it.
  */
 export type ActionErrorType =
   | 'ACTION_THREW'
@@ -13,7 +14,8 @@ export type ActionErrorType =
   | 'ACTION_CRASHED'
   | 'ACTION_OUT_OF_MEMORY'
   | 'ACTION_OUTPUT_LIMIT'
-  | 'ACTION_INVALID';
+  | 'ACTION_INVALID'
+  | 'HTTP_CALL_FAILED';
 
 /** A failure of the Action itself, as kept in the ledger. Never holds a secret's value. */
 export interface ActionError {
@@ -26,7 +28,7 @@ export interface ActionError {
   stack?: string;
   /** False when no retry can mend it: `ACTION_INVALID`, or the Action threw an error with `retryable === false`. */
   retryable: boolean;
-  /** The Action threw an error with a numeric `retryAfter` (seconds). */
+  /** The Action threw an error with `retryAfter`: seconds, or a date. */
   retryAfterMs?: number;
 }
 
@@ -45,8 +47,13 @@ export interface OutgoingCall {
 }
 
 /** True when the receiver refused the request, or never answered it. */
-export function isFailedCall({ status = 0, error }: OutgoingCall): boolean {
-  return error !== undefined || status >= 400;
+export function isFailedCall(call: OutgoingCall): boolean {
+  return callFails(call, '4xx+5xx');
+}
+
+/** True for a call that was answered with one of these status codes, or never. */
+export function callFails({ status = 0, error }: OutgoingCall, codes: '5xx' | '4xx+5xx'): boolean {
+  return error !== undefined || status >= (codes === '5xx' ? 500 : 400);
 }
 
 export type LogLevel = 'log' | 'info' | 'warn' | 'error' | 'debug' | 'trace';
@@ -108,6 +115,17 @@ export interface Invocation {
   timeoutMs: number;
   /** `work`: wait for all the work that the handler began. `handler`: answer as soon as the handler settles. */
   waitFor: 'work' | 'handler';
+  /** Adds `<header>: <key>-<n>` to the n-th outgoing request. @default none */
+  idempotency?: RequestNumbering | undefined;
+  /** W3C `traceparent` of its span: its requests then go out with one of their own below it. @default none */
+  traceParent?: string | null;
+}
+
+/** How the outgoing requests of one attempt are numbered for those that receive them. */
+export interface RequestNumbering {
+  header: string;
+  /** The step's idempotency key, the same for all its attempts. */
+  key: string;
 }
 
 /** Everything that one invocation left behind. */

@@ -14,7 +14,7 @@ export interface StepPolicy {
   quick: RetryPhase & { budgetMs: number };
   /** Long retries of a parked step, during which the Actions after it go on (unless `onFailure` is `wait`). */
   long: RetryPhase;
-  /** Of one attempt. */
+  /** Of one attempt, up to 10 minutes. */
   timeoutMs: number;
   /** `wait`: the Actions after this one run only when it has succeeded. */
   onFailure: 'continue' | 'wait';
@@ -73,7 +73,8 @@ export type NextStep = { next: 'retry'; delayMs: number } | { next: 'park'; dela
  * What follows a failure that counted: another attempt of the same phase, parking, or failure for good.
  *
  * A quick retry is only begun when it would end inside the budget even if it ran to its timeout, so that the Actions
- * after this one never wait longer than `budgetMs`. `Retry-After` can lengthen a delay, never shorten it: a receiver
+ * after this one never wait longer than `budgetMs`, or than one attempt where that may take longer: the first attempt is
+ * always made, and with a timeout above the budget it is the only quick one. `Retry-After` can lengthen a delay, never shorten it: a receiver
  * that always answers "in 10 s" would otherwise use up five days of attempts in twenty minutes.
  */
 export function afterFailure(policy: StepPolicy, failed: FailedAttempt): NextStep {
@@ -88,6 +89,13 @@ export function afterFailure(policy: StepPolicy, failed: FailedAttempt): NextSte
   if (failed.counted < policy.quick.attempts && fits) return { next: 'retry', delayMs };
   if (policy.long.attempts === 0) return { next: 'fail' };
   return { next: 'park', delayMs: Math.max(delayBefore(policy.long, 1), retryAfterMs) };
+}
+
+/** How long the delays of a phase are in all, in milliseconds, when nothing names a longer one. */
+export function horizonMs(phase: RetryPhase): number {
+  let sum = 0;
+  for (let n = 1; n <= phase.attempts; n++) sum += delayBefore(phase, n);
+  return sum;
 }
 
 /** The delay before the n-th delayed attempt of a phase (n from 1). */

@@ -1,6 +1,7 @@
 import express, { type Express } from 'express';
 import helmet from 'helmet';
 import type { Logger } from '../logger.ts';
+import { NO_TRACING, type Tracing } from '../observe/tracing.ts';
 import type { ClientOrigins } from '../store/client-origins.ts';
 import type { Auth } from './auth.ts';
 import { readBody } from './body.ts';
@@ -25,6 +26,8 @@ export interface AppDeps {
   rateLimits: Parameters<typeof limitRates>[0];
   /** Where clients reach Usher, when it was told. @default null */
   publicUrl?: string | null;
+  /** @default off */
+  tracing?: Tracing;
   /** See `mountRoutes`. @default false */
   checkAnswers?: boolean;
 }
@@ -33,14 +36,14 @@ export interface AppDeps {
 const OPERATIONS = 'operations';
 
 /** Puts the HTTP API together. Does not listen. */
-export function createApp({ logger, auth, routes, origins, trustedProxies, rateLimits, publicUrl = null, checkAnswers = false }: AppDeps): Express {
+export function createApp({ logger, auth, routes, origins, trustedProxies, rateLimits, publicUrl = null, tracing = NO_TRACING, checkAnswers = false }: AppDeps): Express {
   const all = [...routes, ...documentRoutes(routes)];
   const mount = (chosen: Route[]) => mountRoutes(chosen, { auth, checkAnswers });
   const app = express();
   app.set('trust proxy', trustedProxies.length === 0 ? false : trustedProxies);
   // A browser keeps HSTS for every port of a host: right for a public name, and a trap on `localhost`.
   app.use(helmet({ strictTransportSecurity: publicUrl?.startsWith('https:') === true }));
-  app.use(logRequests(logger));
+  app.use(logRequests({ logger, tracing }));
   app.use(mount(all.filter(({ endpoint }) => endpoint.tag === OPERATIONS)));
 
   const cors = origins === undefined ? null : createCors({ origins });

@@ -1,9 +1,8 @@
 import { z } from 'zod';
+import { VERSION } from '../domain/version.ts';
 import { type Route, route } from './endpoint.ts';
 import { createApiDocument } from './openapi.ts';
 import { documentPage } from './openapi-page.ts';
-
-const VERSION = '0.2.0';
 
 /** The OpenAPI document of `routes` and of itself, and the same as a page for people. */
 export function documentRoutes(routes: readonly Route[]): Route[] {

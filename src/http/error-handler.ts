@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import type { ErrorRequestHandler, Request } from 'express';
+import type { ErrorRequestHandler, Request, Response } from 'express';
 import { LIMITS } from '../domain/limits.ts';
 import type { Logger } from '../logger.ts';
 import { isStoreUnavailable } from '../store/database.ts';
 import type { ErrorShape } from './endpoint.ts';
+import { contextOf } from './request-log.ts';
 import { ApiError, managementError, oauthError, signUpError } from '../domain/api-error.ts';
 
 /**
@@ -16,7 +17,7 @@ export function createErrorHandler({ logger }: { logger: Logger }): ErrorRequest
       next(error);
       return;
     }
-    const answer = asApiError(error, req) ?? unexpected(error, req, logger);
+    const answer = asApiError(error, req) ?? unexpected(error, req, res, logger);
     res.status(answer.status).set(answer.headers).json(answer.body);
   };
 }
@@ -70,11 +71,11 @@ const PROBLEMS: Record<number, string> & { 400: string } = {
   415: 'The content type, encoding or character set of the body is not supported.',
 };
 
-function unexpected(error: unknown, req: Request, logger: Logger): ApiError {
+function unexpected(error: unknown, req: Request, res: Response, logger: Logger): ApiError {
   const errorId = randomUUID();
   const { name, message, stack } = error instanceof Error ? error : new Error(`not an error: ${typeof error}`);
   // Only these three: other properties of an error may hold the request's body or a row.
-  logger.error({ error_id: errorId, error: { name, message, stack }, method: req.method, path: req.path }, 'a request failed unexpectedly');
+  logger.error({ error_id: errorId, request_id: contextOf(res).requestId, error: { name, message, stack }, method: req.method, path: req.path }, 'a request failed unexpectedly');
   const answer = errorFor(req, 500, 'internal_error', 'An internal server error occurred');
   return new ApiError(500, { ...answer.body, usher: { error_id: errorId } });
 }

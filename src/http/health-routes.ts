@@ -11,6 +11,12 @@ export interface Readiness {
 
 const READINESS = z.strictObject({ status: z.enum(['ready', 'degraded', 'not ready']), degraded: z.record(z.string(), z.string()) });
 
+/** What `/readyz` answers. */
+export function readinessAnswer({ ready, degraded }: Readiness): { status: 200 | 503; body: z.infer<typeof READINESS> } {
+  if (!ready) return { status: 503, body: { status: 'not ready', degraded } };
+  return { status: 200, body: { status: Object.keys(degraded).length === 0 ? 'ready' : 'degraded', degraded } };
+}
+
 /** Whether the process lives, and whether sign-ups are served durably. */
 export function healthRoutes({ readiness }: { readiness: () => Promise<Readiness> }): Route[] {
   return [
@@ -40,10 +46,9 @@ export function healthRoutes({ readiness }: { readiness: () => Promise<Readiness
         ours: true,
       },
       async ({ res }) => {
-        const { ready, degraded } = await readiness();
-        if (!ready) res.status(503);
-        const full = Object.keys(degraded).length === 0 ? 'ready' : 'degraded';
-        return { status: ready ? full : 'not ready', degraded } as const;
+        const { status, body } = readinessAnswer(await readiness());
+        res.status(status);
+        return body;
       },
     ),
   ];

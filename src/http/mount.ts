@@ -2,9 +2,11 @@ import { type Request, Router } from 'express';
 import { z } from 'zod';
 import type { ApiError } from '../domain/api-error.ts';
 import type { Auth } from './auth.ts';
+import { inRequest } from '../observe/request-context.ts';
 import type { Call, Endpoint, Route } from './endpoint.ts';
 import { errorOf, unreadable } from './error-handler.ts';
 import { readForm } from './form.ts';
+import { contextOf } from './request-log.ts';
 import { problemOf } from './validation.ts';
 
 const NOTHING = z.strictObject({});
@@ -39,7 +41,7 @@ export function mountRoutes(routes: readonly Route[], { auth, checkAnswers }: Mo
         req,
         res,
       } as Call<Endpoint>;
-      const answer = await handle(call);
+      const answer = await inRequest(contextOf(res), () => handle(call));
       if (checkAnswers) check(endpoint, answer);
       // A handler may have set another one.
       if (res.statusCode === 200) res.status(answer === undefined ? 204 : (endpoint.status ?? 200));

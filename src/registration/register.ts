@@ -1,17 +1,18 @@
 import { newId } from '../domain/ids.ts';
 import type { CacheChange } from '../domain/invocation.ts';
 import type { TriggerId } from '../domain/triggers.ts';
-import { loadBoundActions } from '../store/bindings.ts';
+import { type BoundAction, loadBoundActions } from '../store/bindings.ts';
 import { writeCache } from '../store/cache.ts';
 import { type Database, type Queryable, uniqueViolation } from '../store/database.ts';
 import { type PreExecution, writeExecution } from '../store/executions.ts';
 import type { Keyring } from '../store/keyring.ts';
 import { sealedAs } from '../store/ledger-rows.ts';
 import { writeLog } from '../store/logs.ts';
+import { newStep } from '../store/new-step.ts';
 import type { NewRow } from '../store/schema.ts';
 
 /** The ways in; docs/registrations.md has the table. */
-export type RegistrationSource = 'signup' | 'passwordless-email' | 'passwordless-sms' | 'management-api' | 'import' | 'outside';
+export type RegistrationSource = 'signup' | 'passwordless-email' | 'passwordless-sms' | 'management-api' | 'import' | 'outside' | 'backfill';
 
 export type IdentifyingField = 'email' | 'username' | 'phone_number' | 'user_id';
 
@@ -43,6 +44,10 @@ export interface RegisterInput {
   cacheChanges: { triggerId: TriggerId; changes: CacheChange[] };
   /** The tenant log's entry; the ids of the executions are added to `details.actions.executions`. */
   log: { type: 'ss'; item: Record<string, unknown> };
+  /** Runs this Action in place of what is bound now, after the first attempts of others. */
+  backfill?: BoundAction;
+  /** W3C `traceparent` of the span that commits it; null when traces are off. @default null */
+  traceParent?: string | null;
   /** What else belongs to the transaction; what it throws undoes everything. */
   alsoWrite?: (tx: Queryable, registrationId: string) => Promise<void>;
 }
@@ -64,79 +69,63 @@ export type Register = (input: RegisterInput) => Promise<Registered>;
 
 /** Makes the one door through which every way in creates a user. @param deps.onCommitted wakes the dispatcher; must not throw. */
 export function createRegister(deps: { database: Database; keyring: Keyring; onCommitted(): void }): Register {
-  const { database, keyring } = deps;
   return async (input) => {
-    const registrationId = newId();
-    let steps: NewRow<'step'>[];
+    let registered: Registered;
     try {
-      steps = await database.transaction((tx) => commit(tx, registrationId, input));
+      registered = await deps.database.transaction((tx) => commitRegistration(deps, tx, input));
     } catch (error) {
       throw asUserExists(error) ?? error;
     }
-    if (steps.length === 0) return { registrationId, outcome: 'nothing-bound' };
-    deps.onCommitted();
-    return { registrationId, outcome: 'open' };
+    if (registered.outcome === 'open') deps.onCommitted();
+    return registered;
   };
+}
 
-  async function commit(tx: Queryable, registrationId: string, input: RegisterInput): Promise<NewRow<'step'>[]> {
-    const { userId, user, connection, clientId, preExecution, cacheChanges } = input;
-    const now = Date.now();
-    // First, so that a duplicate ends here.
-    if (user !== undefined) await tx.insertInto('user_account').values(user).execute();
-    const bound = await loadBoundActions('post-user-registration', tx);
-    const keyId = await keyring.newDataKey(tx);
-    await tx.insertInto('registration').values({
-      id: registrationId,
-      source: input.source,
-      user_id: userId,
-      connection_id: connection.id,
-      connection_name: connection.name,
-      client_id: clientId,
-      event_sealed: await keyring.sealJson(keyId, sealedAs.event(registrationId), input.event, tx),
-      key_id: keyId,
-      dispatch_failures: 0,
-      created_at: now,
-      ...(bound.length > 0
-        ? { state: 'open', due_at: database.now, due_seq: 1 }
-        : { state: 'closed', outcome: 'nothing-bound', due_seq: 0, closed_at: now }),
-    }).execute();
+/** The same as part of the caller's transaction, who wakes the dispatcher afterwards. */
+export async function commitRegistration({ database, keyring }: { database: Database; keyring: Keyring }, tx: Queryable, input: RegisterInput): Promise<Registered> {
+  const { userId, user, connection, clientId, preExecution, cacheChanges, backfill } = input;
+  const registrationId = newId();
+  const now = Date.now();
+  // First, so that a duplicate ends here.
+  if (user !== undefined) await tx.insertInto('user_account').values(user).execute();
+  const toRun = backfill === undefined ? await loadBoundActions('post-user-registration', tx) : [backfill];
+  const keyId = await keyring.newDataKey(tx);
+  await tx.insertInto('registration').values({
+    id: registrationId,
+    source: input.source,
+    user_id: userId,
+    connection_id: connection.id,
+    connection_name: connection.name,
+    client_id: clientId,
+    event_sealed: await keyring.sealJson(keyId, sealedAs.event(registrationId), input.event, tx),
+    key_id: keyId,
+    dispatch_failures: 0,
+    created_at: now,
+    trace_parent: input.traceParent ?? null,
+    ...(toRun.length > 0
+      ? { state: 'open', due_at: database.now, due_seq: 1 }
+      : { state: 'closed', outcome: 'nothing-bound', due_seq: 0, closed_at: now }),
+  }).execute();
 
-    const steps = bound.map((action, position): NewRow<'step'> => ({
-      id: newId(),
-      registration_id: registrationId,
-      position,
-      action_id: action.actionId,
-      action_name: action.actionName,
-      binding_id: action.bindingId,
-      version_id: action.versionId,
-      version_number: action.versionNumber,
-      binding_secrets_id: action.bindingSecretsId,
-      policy: JSON.stringify(action.policy),
-      run: 1,
-      state: 'pending',
-      phase: 'quick',
-      counted: 0,
-      last_attempt: 0,
-    }));
-    if (steps.length > 0) await tx.insertInto('step').values(steps).execute();
-    if (preExecution !== undefined) await writeExecution(tx, keyring, preExecution, { id: registrationId, keyId });
+  const steps = toRun.map((action, position) => newStep(registrationId, position, action, backfill === undefined ? 0 : 1));
+  if (steps.length > 0) await tx.insertInto('step').values(steps).execute();
+  if (preExecution !== undefined) await writeExecution(tx, keyring, preExecution, { id: registrationId, keyId });
 
-    const executions = [...(preExecution === undefined ? [] : [preExecution.id]), ...(steps.length === 0 ? [] : [registrationId])];
-    await writeLog(tx, keyring, {
-      type: input.log.type,
-      date: now,
-      userId,
-      connectionId: connection.id,
-      clientId,
-      registrationId,
-      item: executions.length === 0 ? input.log.item : withExecutions(input.log.item, executions),
-      keyId,
-    });
+  const executions = [...(preExecution === undefined ? [] : [preExecution.id]), ...(steps.length === 0 ? [] : [registrationId])];
+  await writeLog(tx, keyring, {
+    type: input.log.type,
+    date: now,
+    userId,
+    connectionId: connection.id,
+    clientId,
+    registrationId,
+    item: executions.length === 0 ? input.log.item : withExecutions(input.log.item, executions),
+    keyId,
+  });
 
-    await writeCache(tx, keyring, cacheChanges.triggerId, cacheChanges.changes, now);
-    await input.alsoWrite?.(tx, registrationId);
-    return steps;
-  }
+  await writeCache(tx, keyring, cacheChanges.triggerId, cacheChanges.changes, now);
+  await input.alsoWrite?.(tx, registrationId);
+  return { registrationId, outcome: steps.length === 0 ? 'nothing-bound' : 'open' };
 }
 
 /** Auth0's place for them in a log item: `details.actions.executions` (contract §4.7). */

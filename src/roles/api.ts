@@ -5,6 +5,7 @@ import { messagesPath } from '../http/pages/messages-routes.ts';
 import { openInstallation, takeLock } from '../installation.ts';
 import { createSenders } from '../messages/senders.ts';
 import { createDispatcher } from '../registration/dispatcher.ts';
+import { createReleaseLoop } from '../registration/releases.ts';
 import { createSweep } from '../registration/sweep.ts';
 import type { StatusMessage } from '../role-process.ts';
 import { createClientStore } from '../store/clients.ts';
@@ -13,6 +14,7 @@ import { createCounterStore } from '../store/counters.ts';
 import { createLedger } from '../store/ledger.ts';
 import { createMessageStore } from '../store/messages.ts';
 import { createOutbox } from '../store/outbox.ts';
+import { createReleases } from '../store/releases.ts';
 import { createExpirySweep } from './expiry-sweep.ts';
 import { ensureFirstClient } from './first-client.ts';
 import { listen } from './listen.ts';
@@ -42,6 +44,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
 
   const temporal = createTemporalLink({ endpoint: temporalEndpoint(config), database, outbox, logger });
   const dispatcher = createDispatcher({ outbox, starter: temporal.starter, look: temporal.look, logger });
+  const releases = createReleaseLoop({ releases: createReleases({ database }), wake: () => dispatcher.wake(), logger });
   const sweep = createSweep({ outbox, ledger, starter: temporal.starter, wake: () => dispatcher.wake(), logger });
 
   const builder = createBuilder({ database, dataDir: config.dataDir, logger, alone: database.dialect === 'sqlite' });
@@ -53,7 +56,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
   const expirySweep = createExpirySweep({ database, logger });
   let ownOrigin = '';
   let fromSupervisor: Record<string, string> = {};
-  const { auth, origins, routes, jobRunner } = createServices({
+  const { auth, origins, routes, jobRunner, bulkRunner } = createServices({
     database,
     keyring,
     dataDir: config.dataDir,
@@ -68,7 +71,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
     readiness: createReadiness({
       database,
       // Of what both speak of, the supervisor knows more: it runs the development server.
-      degraded: () => ({ ...temporal.degraded(dispatcher.temporal()), ...fromSupervisor }),
+      degraded: () => ({ ...temporal.degraded(dispatcher.temporal()), ...receiversDown(releases.down()), ...fromSupervisor }),
     }),
     fingerprintHeaders: { ja3: config.ja3Header, ja4: config.ja4Header },
   });
@@ -90,11 +93,14 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
   for (const pool of [sandbox, testSandbox]) pool.setOwnAddresses(ownAddresses(config, port));
   ownOrigin = address;
   dispatcher.start();
+  database.onSignal('registration-due', () => dispatcher.wake());
   sweep.start();
+  releases.start();
   await builder.start();
   await senders.start();
   expirySweep.start();
   jobRunner.start();
+  bulkRunner.start();
   const kept = [...(config.smtp === null ? ['mails'] : []), ...(config.smsGateway === null ? ['text messages'] : [])].join(' and ');
   onReady({
     address,
@@ -115,10 +121,14 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
       const cut = setTimeout(() => server.closeAllConnections(), REQUEST_GRACE_MS);
       await closed;
       clearTimeout(cut);
-      await Promise.all([dispatcher.stop(), sweep.stop(), jobRunner.stop(), builder.stop(), senders.stop(), expirySweep.stop(), sandbox.close({ graceMs: 0 }), testSandbox.close({ graceMs: 0 })]);
+      await Promise.all([dispatcher.stop(), sweep.stop(), releases.stop(), jobRunner.stop(), bulkRunner.stop(), builder.stop(), senders.stop(), expirySweep.stop(), sandbox.close({ graceMs: 0 }), testSandbox.close({ graceMs: 0 })]);
       await temporal.close();
       await close();
       lock.release();
     },
   };
+}
+
+function receiversDown(actions: string[]): Record<string, string> {
+  return actions.length === 0 ? {} : { receivers: `down for ${actions.join(', ')}: GET /usher/flow` };
 }

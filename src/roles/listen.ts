@@ -37,22 +37,45 @@ export async function listen(
   const { host, readPair, logger } = options;
   if (readPair === null) {
     const server = http.createServer({ maxHeaderSize: LIMITS.requestHeaderBytes }, app);
-    return listening(server, 'http', host, await bind(server, options.port, host));
+    return listening(server, 'http', host, await bind(server, { ...API_PLACE, port: options.port, host }));
   }
   const served = await readPair();
   const server = https.createServer({ ...served, maxHeaderSize: LIMITS.requestHeaderBytes, handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, app);
-  const port = await bind(server, options.port, host);
+  const port = await bind(server, { ...API_PLACE, port: options.port, host });
   followCertificate(server, { readPair, served, logger, everyMs: options.lookEveryMs });
   return listening(server, 'https', host, port);
 }
 
 function listening(server: Listening['server'], scheme: string, host: string, port: number): Listening {
-  return { server, address: `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`, port };
+  return { server, address: originOf(scheme, host, port), port };
 }
 
-async function bind(server: Listening['server'], port: number | null, host: string): Promise<number> {
+/** An IPv6 address stands in brackets. */
+export function originOf(scheme: string, host: string, port: number): string {
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** Where a server is to listen, and the variables that say so. */
+export interface Place {
+  /** Null: the default one, or the next free one. */
+  port: number | null;
+  host: string;
+  defaultPort: number;
+  portVariable: string;
+  hostVariable: string;
+}
+
+const API_PLACE = { defaultPort: DEFAULT_PORT, portVariable: 'USHER_PORT', hostVariable: 'USHER_HOST' };
+
+/**
+ * Makes the server listen.
+ *
+ * @returns the port.
+ * @throws {StartError} when it cannot.
+ */
+export async function bind(server: Listening['server'], { port, host, defaultPort, portVariable, hostVariable }: Place): Promise<number> {
   // By listening, not by looking first: another program may take a port between the two.
-  for (let tried = port ?? DEFAULT_PORT; ; tried++) {
+  for (let tried = port ?? defaultPort; ; tried++) {
     server.listen(tried, host);
     try {
       await once(server, 'listening');
@@ -60,13 +83,13 @@ async function bind(server: Listening['server'], port: number | null, host: stri
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (code !== 'EADDRINUSE') {
-        throw new StartError(`Usher cannot listen on ${host}:${tried} (${code ?? message}): set USHER_HOST and USHER_PORT to an address of this machine.`, { cause: error });
+        throw new StartError(`Usher cannot listen on ${host}:${tried} (${code ?? message}): set ${hostVariable} and ${portVariable} to an address of this machine.`, { cause: error });
       }
       if (port !== null) {
-        throw new StartError(`Port ${port} (USHER_PORT) is in use: end what listens there, or set USHER_PORT to another one.`, { cause: error });
+        throw new StartError(`Port ${port} (${portVariable}) is in use: end what listens there, or set ${portVariable} to another one.`, { cause: error });
       }
-      if (tried === DEFAULT_PORT + PORTS_TRIED - 1) {
-        throw new StartError(`The ports from ${DEFAULT_PORT} to ${tried} are in use: set USHER_PORT to one that is free.`, { cause: error });
+      if (tried === defaultPort + PORTS_TRIED - 1) {
+        throw new StartError(`The ports from ${defaultPort} to ${tried} are in use: set ${portVariable} to one that is free.`, { cause: error });
       }
     }
   }

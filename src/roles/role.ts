@@ -49,7 +49,7 @@ export function ownAddresses({ host, publicUrl }: { host: string; publicUrl: str
  *
  * @throws {StartError} when this machine lets no sandbox run.
  */
-export async function startSandboxes(pool: { slots: number; givesWay: boolean; maxUses?: number }, { config, logger, loopbackOpen, tls }: RoleOptions): Promise<SandboxPool> {
+export async function startSandboxes(pool: { slots: number; givesWay: boolean; maxUses?: number; maxWaitMs?: number }, { config, logger, loopbackOpen, tls }: RoleOptions): Promise<SandboxPool> {
   try {
     return await createSandboxPool({
       ...pool,

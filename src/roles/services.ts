@@ -23,11 +23,13 @@ import { rolePermissionsRoutes } from '../http/roles/permissions-routes.ts';
 import { rolesRoutes } from '../http/roles/roles-routes.ts';
 import { createSecretLogin } from '../http/secret-login.ts';
 import { userAnswer } from '../http/users/answers.ts';
+import { flowRoutes } from '../http/usher/flow-routes.ts';
 import { registrationsRoutes } from '../http/usher/registrations-routes.ts';
 import { tenantsRoutes } from '../http/tenants/tenants-routes.ts';
 import { userLogsRoutes } from '../http/users/user-logs-routes.ts';
 import { userRolesRoutes } from '../http/users/user-roles-routes.ts';
 import { usersRoutes } from '../http/users/users-routes.ts';
+import type { BulkRunner } from '../jobs/bulk-runner.ts';
 import { createJobRunner, type JobRunner } from '../jobs/job-runner.ts';
 import { createUsersExport } from '../jobs/users-export.ts';
 import { createUsersImport } from '../jobs/users-import.ts';
@@ -51,6 +53,7 @@ import { createConnectionManagement } from '../store/connection-management.ts';
 import { createConnectionStore } from '../store/connections.ts';
 import type { Database } from '../store/database.ts';
 import { readPreExecution } from '../store/executions.ts';
+import { createFlowStore } from '../store/flow.ts';
 import { createJobStore } from '../store/jobs.ts';
 import type { Keyring } from '../store/keyring.ts';
 import { createLedger } from '../store/ledger.ts';
@@ -64,6 +67,7 @@ import { createTicketStore } from '../store/tickets.ts';
 import { createUserStore } from '../store/users.ts';
 import { createVersionStore } from '../store/versions.ts';
 import { authenticationRoutes } from './authentication-routes.ts';
+import { createBulk } from './bulk.ts';
 
 /** What the role `api` is made of, besides what it runs in the background. */
 export interface ServicesDeps {
@@ -92,7 +96,7 @@ export interface ServicesDeps {
 }
 
 /** Puts the stores, the ways in and the endpoints together. */
-export function createServices(deps: ServicesDeps): { auth: Auth; origins: ClientOrigins; routes: Route[]; jobRunner: JobRunner } {
+export function createServices(deps: ServicesDeps): { auth: Auth; origins: ClientOrigins; routes: Route[]; jobRunner: JobRunner; bulkRunner: BulkRunner } {
   const { database, keyring, logger, sandbox } = deps;
   const clients = createClientStore({ database });
   const connections = createConnectionStore({ database });
@@ -129,10 +133,13 @@ export function createServices(deps: ServicesDeps): { auth: Auth; origins: Clien
     logger,
   });
 
+  const { bulkRunner, bulkRoutes } = createBulk(deps);
+
   return {
     auth,
     origins,
     jobRunner,
+    bulkRunner,
     routes: [
       ...healthRoutes(deps),
       ...authenticationRoutes({ ...deps, auth, clients, connections, clientGrants, resourceServers, signingKeys, users, userCreation, userMails, jobs }),
@@ -150,6 +157,8 @@ export function createServices(deps: ServicesDeps): { auth: Auth; origins: Clien
       ...bindingsRoutes({ bindings: createBindingStore({ database, keyring }) }),
       ...executionsRoutes({ ledger: createLedger({ database, keyring }), readPreExecution: (id) => readPreExecution(database.db, keyring, id) }),
       ...jobsRoutes({ jobs, connections: connectionManagement, wakeJobs: () => jobRunner.wake(), publicUrl: deps.publicUrl }),
+      ...bulkRoutes,
+      ...flowRoutes({ flow: createFlowStore({ database, keyring }) }),
       ...registrationsRoutes({ handIn: createHandIn({ database, register }) }),
       ...logsRoutes({ logs, search: (q) => searchLogs(database, q) }),
       ...usersRoutes({

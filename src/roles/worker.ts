@@ -4,17 +4,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type NativeConnection, TransportError } from '@temporalio/worker';
 import { createActionActivities, createLedgerActivities } from '../../activities/index.ts';
 import { createLeaseKeeper } from '../../activities/lease-keeper.ts';
+import { createSandboxShares } from '../../activities/sandbox-shares.ts';
 import { createVersionCache } from '../builds/version-cache.ts';
+import { WORKER_SANDBOXES, WORKER_TASKS } from '../domain/worker-slots.ts';
 import { openInstallation, takeLock } from '../installation.ts';
 import type { ListeningMessage } from '../role-process.ts';
+import { createCodecKeys } from '../store/codec-keys.ts';
 import { createLedger } from '../store/ledger.ts';
 import { connectWorker } from '../temporal/native-connection.ts';
 import { installTelemetry } from '../temporal/telemetry.ts';
 import { createWorkers, type Workers } from '../temporal/worker.ts';
 import { ownAddresses, type RoleOptions, type RunningRole, startSandboxes, temporalEndpoint } from './role.ts';
 
-/** Attempts at once: Actions wait for receivers most of the time, so more than there are cores. */
-const SLOTS = 8;
+/** Of a task that was taken for a sandbox that is still at work; far below what Temporal gives an attempt on top of its timeout. */
+const MAX_WAIT_MS = 30_000;
 const RECONNECT_MS = 1_000;
 
 /** The role `worker`: runs workflows and Action attempts. Waits for Temporal as long as it takes. */
@@ -30,11 +33,12 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
   const lost = database.dialect === 'sqlite' ? await ledger.endLostAttempts({ exceptWorkerId: workerId }) : 0;
   if (lost > 0) logger.warn({ attempts: lost }, 'attempts of a worker that died are ended; their steps run again');
 
-  const sandbox = await startSandboxes({ slots: SLOTS, givesWay: true }, options);
+  const sandbox = await startSandboxes({ slots: WORKER_SANDBOXES, givesWay: true, maxWaitMs: MAX_WAIT_MS }, options);
   const leases = createLeaseKeeper({ ledger, workerId, logger });
   leases.start();
 
   const endpoint = temporalEndpoint(config);
+  const payloadKeys = createCodecKeys({ database, keyring });
   const stopping = new AbortController();
   let workers: Workers | undefined;
 
@@ -44,9 +48,10 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
     const opened = await createWorkers({
       connection,
       namespace: endpoint.namespace,
+      payloadKeys,
       ledgerActivities: createLedgerActivities(ledger),
-      actionActivities: createActionActivities({ ledger, sandbox, leases, workerId, logger, versions: createVersionCache({ database, keyring, dataDir: config.dataDir }) }),
-      slots: SLOTS,
+      actionActivities: createActionActivities({ ledger, sandbox, leases, shares: createSandboxShares(), workerId, logger, versions: createVersionCache({ database, keyring, dataDir: config.dataDir }) }),
+      tasks: WORKER_TASKS,
       cacheDir: paths.cache,
     });
     return { connection, opened };

@@ -9,7 +9,7 @@ import { describeIsolation, findIsolation, SANDBOX_UID } from './isolation.ts';
 import { placeRunnerFiles } from './runner-files.ts';
 import { SandboxProcess } from './sandbox-process.ts';
 import { type MemoryLimits, spawnCommand } from './spawn-command.ts';
-import { createTurns } from './turns.ts';
+import { createTurns, type Turn } from './turns.ts';
 
 /** What an Action leaks in module scope must end some time. */
 const DEFAULT_MAX_USES = 500;
@@ -41,6 +41,16 @@ export interface SandboxPoolOptions {
   maxWaitMs?: number;
   /** Calls after which a process is retired. @default 500 */
   maxUses?: number;
+  /** Is told what is counted. @default nobody */
+  watch?: SandboxWatch;
+}
+
+/** What a pool tells whoever counts. */
+export interface SandboxWatch {
+  /** A process was started, or could not be. */
+  started(result: 'started' | 'failed'): void;
+  /** A call has waited for a free process, and got it or not. */
+  waited(seconds: number, result: Turn): void;
 }
 
 export interface RunOptions {
@@ -98,9 +108,13 @@ export async function createSandboxPool(options: SandboxPoolOptions): Promise<Sa
       const command = spawnCommand(isolation, runner, memory, dependenciesDir);
       const process = await SandboxProcess.start({ command, version, runnerDir: runner.dir, dependenciesDir, trustedCertificates, memory, broker: broker.open(), logger });
       if (options.givesWay === true) giveWay(process.pid);
+      options.watch?.started('started');
       processes.add(process);
       void forgetWhenGone(process);
       return process;
+    } catch (error) {
+      options.watch?.started('failed');
+      throw error;
     } finally {
       starting--;
     }
@@ -196,7 +210,9 @@ export async function createSandboxPool(options: SandboxPoolOptions): Promise<Sa
 
   return {
     async run(invocation, hooks = {}) {
+      const asked = performance.now();
       const turn = await turns.take(invocation.version.id, hooks.signal);
+      options.watch?.waited((performance.now() - asked) / 1000, turn);
       if (turn === 'cancelled') return { outcome: 'cancelled' };
       if (turn === 'closed') return notRun('Usher is stopping.');
       if (turn === 'timed-out') return notRun(`No sandbox was free within ${maxWaitMs / 1000} s.`);

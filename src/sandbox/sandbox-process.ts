@@ -141,7 +141,8 @@ export class SandboxProcess {
     const deadline = setTimeout(() => this.#kill('deadline'), invocation.timeoutMs);
     const cancel = (): void => this.#kill('cancelled');
     signal?.addEventListener('abort', cancel, { once: true });
-    this.#send({ type: 'run', token, event: invocation.event, cache: invocation.cache, waitFor: invocation.waitFor });
+    const { event, cache, waitFor, idempotency, traceParent } = invocation;
+    this.#send({ type: 'run', token, event, cache, waitFor, idempotency, traceParent });
     if (!this.#isAlive) this.#finishDead(null, null);
     try {
       return await promise;

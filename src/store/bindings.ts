@@ -15,8 +15,8 @@ export interface BindingInput {
   displayName?: string | undefined;
   /** Pre-user-registration: what a failure of the Action itself means. */
   onError?: 'deny' | 'allow' | undefined;
-  /** Post-user-registration: whether the Actions after it wait for its success. */
-  onFailure?: 'continue' | 'wait' | undefined;
+  /** Post-user-registration: makes its policy of the one that it had, or of the defaults; what it throws ends the change. */
+  policy?: ((before: StepPolicy) => StepPolicy) | undefined;
   /** The whole set of its own secrets, which win over the Action's. */
   secrets?: SecretInput[] | undefined;
 }
@@ -152,7 +152,7 @@ function newBinding(action: Row<'action'>, position: number, input: BindingInput
     action_id: action.id,
     display_name: input.displayName ?? action.name,
     position,
-    policy: JSON.stringify({ ...DEFAULT_STEP_POLICY, onFailure: input.onFailure ?? DEFAULT_STEP_POLICY.onFailure }),
+    policy: policyBy(input, DEFAULT_STEP_POLICY),
     on_error: input.onError ?? 'deny',
     secrets_id: null,
     created_at: now,
@@ -161,15 +161,18 @@ function newBinding(action: Row<'action'>, position: number, input: BindingInput
 }
 
 function changedBinding(kept: Row<'binding'>, position: number, input: BindingInput): Row<'binding'> {
-  const policy = parsePolicy(kept.policy);
   return {
     ...kept,
     display_name: input.displayName ?? kept.display_name,
     position,
-    policy: JSON.stringify({ ...policy, onFailure: input.onFailure ?? policy.onFailure }),
+    policy: policyBy(input, parsePolicy(kept.policy)),
     on_error: input.onError ?? kept.on_error,
     updated_at: nowIsoNanos(),
   };
+}
+
+function policyBy({ policy }: BindingInput, before: StepPolicy): string {
+  return JSON.stringify(policy?.(before) ?? before);
 }
 
 async function withActions(queryable: Queryable, bindings: Row<'binding'>[]): Promise<BindingOfAction[]> {

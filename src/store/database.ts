@@ -26,8 +26,39 @@ export interface Database {
   transaction<T>(fn: (tx: Transaction<Schema>) => Promise<T>): Promise<T>;
   /** Holds every other caller of this function back until `tx` ends. For migrations. */
   lockSchema(tx: Transaction<Schema>): Promise<void>;
+  /**
+   * Tells the other processes on this store that there is something to look for. To be called after the commit that made
+   * it, and not awaited. A signal can be lost: whoever waits for one also looks now and then. On the embedded store, none
+   * is sent.
+   */
+  signal(channel: Signal): void;
+  /**
+   * Calls `listener` when another process gives this signal, and when one may have been missed.
+   *
+   * @returns what ends it.
+   */
+  onSignal(channel: Signal, listener: () => void): () => void;
+  /** Connections of this process to PostgreSQL; null on the embedded store. */
+  connections(): StoreConnections | null;
+  /**
+   * Takes what was deleted out of the files, as far as the dialect can: PostgreSQL keeps it until it is vacuumed and its
+   * write-ahead log is recycled.
+   *
+   * @returns false when somebody reads just now: to be called again.
+   */
+  shred(): Promise<boolean>;
   close(): Promise<void>;
 }
+
+/** `waiting`: callers that want one while every one is in use. */
+export interface StoreConnections {
+  inUse: number;
+  idle: number;
+  waiting: number;
+}
+
+/** `registration-due`: a registration is to be handed to Temporal, and this process has no dispatcher. */
+export type Signal = 'registration-due';
 
 /** The database or a transaction on it: for functions that may take part in a caller's transaction. */
 export type Queryable = Kysely<Schema>;

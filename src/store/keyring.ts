@@ -2,22 +2,30 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { newId } from '../domain/ids.ts';
 import type { Database, Queryable } from './database.ts';
 import { KEY_BYTES, open, seal, SealError } from './sealing.ts';
-import { readSetting } from './settings.ts';
+import type { Row } from './schema.ts';
+import { readSetting, writeSetting } from './settings.ts';
 
 /** The data key of what belongs to no registration and no Action: signing keys, the cache, executions of denied sign-ups. */
 export const INSTALLATION_KEY = 'installation';
 
 const CHECK_SETTING = 'master_key_check';
 const CHECK_TEXT = 'usher';
+/** The data key of `mac`: what was counted or sent before the master key was replaced is still known after it. */
+const MAC_KEY = 'mac';
 /** Unwrapped keys kept in memory; one is 32 bytes, a registration needs its own for a few seconds. */
 const CACHED_KEYS = 2000;
+/** How soon a process learns that new data keys are wrapped under the new master key from now on. */
+export const LEARN_AFTER_MS = 5_000;
 
-/** The master key is not the one that this store was made with. */
+/** The master key is not the one of this store, or not the only one yet. */
 export class WrongMasterKeyError extends Error {
-  constructor() {
+  constructor(isUnderWay = false) {
     super(
-      'The master key is not the one that this store was made with, so nothing sealed in it can be read. Nothing was ' +
-        'changed. Give the right key (USHER_MASTER_KEY, or the key file in the data directory).',
+      isUnderWay
+        ? 'The store is still on its way to this master key: give the one before as USHER_MASTER_KEY_PREVIOUS until ' +
+          'GET /usher/keys says that it is not needed any more. Nothing was changed.'
+        : 'The master key is not the one that this store was made with, so nothing sealed in it can be read. Nothing was ' +
+          'changed. Give the right key (USHER_MASTER_KEY, or the key file in the data directory).',
     );
     this.name = 'WrongMasterKeyError';
   }
@@ -43,17 +51,38 @@ export interface Keyring {
   open(keyId: string, context: string, sealed: string, tx?: Queryable): Promise<string>;
   sealJson(keyId: string, context: string, value: unknown, tx?: Queryable): Promise<string>;
   openJson<T>(keyId: string, context: string, sealed: string, tx?: Queryable): Promise<T>;
-  /** HMAC-SHA-256 in hex under a key derived from the master key: for what is compared and never read again. */
+  /** HMAC-SHA-256 in hex, the same for good: for what is compared and never read again. Not before `prepare`. */
   mac(context: string, value: string): string;
+  /** The data key itself, for who encrypts bytes. @throws {SealError} when it is gone. */
+  dataKey(keyId: string, tx?: Queryable): Promise<Buffer>;
+  /** Id of the master key that was given as the one to use. */
+  masterKeyId: string;
+  /**
+   * Makes the given master key the one of the store, in the caller's transaction: every process wraps new data keys under
+   * it within 5 s, if it was given it. @returns false when it is already.
+   */
+  replaceMasterKey(tx: Queryable): Promise<boolean>;
+  /** The data key wrapped under the given master key instead of the one before. @throws {SealError} when it is under neither. */
+  rewrap(row: WrappedKey): WrappedKey;
 }
 
-/** @throws {RangeError} when `masterKey` is not 32 bytes long. */
-export function createKeyring(database: Database, masterKey: Buffer): Keyring {
-  if (masterKey.length !== KEY_BYTES) {
-    throw new RangeError(`The master key has ${masterKey.length} bytes and must have ${KEY_BYTES}.`);
-  }
-  const masterKeyId = createHmac('sha256', masterKey).update('usher master key id').digest('hex').slice(0, 16);
-  const macKey = createHmac('sha256', masterKey).update('usher mac key').digest();
+type WrappedKey = Pick<Row<'data_key'>, 'id' | 'wrapped' | 'master_key_id'>;
+
+interface MasterKey {
+  id: string;
+  key: Buffer;
+}
+
+/**
+ * @param previous the master key before, while the store is on its way from that one to `masterKey`.
+ * @throws {RangeError} when a master key is not 32 bytes long.
+ */
+export function createKeyring(database: Database, masterKey: Buffer, previous: Buffer | null = null): Keyring {
+  const given = asMasterKey(masterKey);
+  const masters = previous === null ? [given] : [given, asMasterKey(previous)];
+  /** Under this one new data keys are wrapped: the store's, so that processes that know no other one can read them. */
+  let wrapping = { master: given, readAt: -Infinity };
+  let macKey: Buffer | undefined;
   const unwrapped = new Map<string, Buffer>();
 
   function remember(id: string, key: Buffer): void {
@@ -66,18 +95,38 @@ export function createKeyring(database: Database, masterKey: Buffer): Keyring {
   async function keyOf(id: string, context: string, queryable: Queryable): Promise<Buffer> {
     let key = unwrapped.get(id);
     if (key === undefined) {
-      const row = await queryable.selectFrom('data_key').select('wrapped').where('id', '=', id).executeTakeFirst();
+      const row = await queryable.selectFrom('data_key').selectAll().where('id', '=', id).executeTakeFirst();
       if (row === undefined) throw new SealError(context, `its data key ${id} is not in the store (it was erased)`);
-      key = Buffer.from(open(masterKey, wrapContext(id), row.wrapped), 'base64url');
+      key = unwrap(row);
     }
     remember(id, key);
     return key;
   }
 
-  function newRow(id: string) {
-    const key = randomBytes(KEY_BYTES);
-    const wrapped = seal(masterKey, wrapContext(id), key.toString('base64url'));
-    return { key, row: { id, wrapped, master_key_id: masterKeyId, created_at: Date.now() } };
+  function unwrap(row: WrappedKey): Buffer {
+    const master = masters.find(({ id }) => id === row.master_key_id);
+    if (master === undefined) {
+      throw new SealError(wrapContext(row.id), `it is wrapped under the master key ${row.master_key_id}, which this process was not given; start it with USHER_MASTER_KEY and USHER_MASTER_KEY_PREVIOUS`);
+    }
+    return Buffer.from(open(master.key, wrapContext(row.id), row.wrapped), 'base64url');
+  }
+
+  function wrap(id: string, key: Buffer, master: MasterKey): WrappedKey {
+    return { id, wrapped: seal(master.key, wrapContext(id), key.toString('base64url')), master_key_id: master.id };
+  }
+
+  /** The master key of the store, found by its check value. @throws {WrongMasterKeyError} when it is none of ours. */
+  async function readMaster(tx: Queryable): Promise<MasterKey> {
+    const check = (await readSetting(tx, CHECK_SETTING)) ?? '';
+    const master = masters.find(({ key }) => isCheck(key, check));
+    if (master === undefined) throw new WrongMasterKeyError();
+    wrapping = { master, readAt: performance.now() };
+    return master;
+  }
+
+  async function masterToWrapWith(tx: Queryable): Promise<MasterKey> {
+    const isKnown = masters.length === 1 || performance.now() - wrapping.readAt < LEARN_AFTER_MS;
+    return isKnown ? wrapping.master : await readMaster(tx);
   }
 
   async function sealText(keyId: string, context: string, value: string, tx: Queryable = database.db): Promise<string> {
@@ -93,26 +142,29 @@ export function createKeyring(database: Database, masterKey: Buffer): Keyring {
       await database.transaction(async (tx) => {
         // Two processes may do this at once on a new store: the first one's rows stand, and both read them.
         await tx.insertInto('setting')
-          .values({ name: CHECK_SETTING, value: seal(masterKey, CHECK_SETTING, CHECK_TEXT) })
+          .values({ name: CHECK_SETTING, value: checkOf(given) })
           .onConflict((conflict) => conflict.doNothing())
           .execute();
-        const check = await readSetting(tx, CHECK_SETTING);
-        try {
-          open(masterKey, CHECK_SETTING, check ?? '');
-        } catch (error) {
-          throw error instanceof SealError ? new WrongMasterKeyError() : error;
-        }
+        const master = await readMaster(tx);
+        const made = [
+          wrap(INSTALLATION_KEY, randomBytes(KEY_BYTES), master),
+          // Until 0.1.0 it was derived anew at each start.
+          wrap(MAC_KEY, derive(master.key, 'usher mac key'), master),
+        ];
         await tx.insertInto('data_key')
-          .values(newRow(INSTALLATION_KEY).row)
+          .values(made.map((row) => ({ ...row, created_at: Date.now() })))
           .onConflict((conflict) => conflict.doNothing())
           .execute();
+        macKey = await keyOf(MAC_KEY, MAC_KEY, tx).catch((error: unknown) => {
+          throw error instanceof SealError ? new WrongMasterKeyError(true) : error;
+        });
       });
     },
     async newDataKey(tx) {
-      const { key, row } = newRow(newId());
-      await tx.insertInto('data_key').values(row).execute();
-      remember(row.id, key);
-      return row.id;
+      const [id, key] = [newId(), randomBytes(KEY_BYTES)];
+      await tx.insertInto('data_key').values({ ...wrap(id, key, await masterToWrapWith(tx)), created_at: Date.now() }).execute();
+      remember(id, key);
+      return id;
     },
     seal: sealText,
     open: openText,
@@ -123,9 +175,40 @@ export function createKeyring(database: Database, masterKey: Buffer): Keyring {
       return JSON.parse(await openText(keyId, context, sealed, tx)) as T;
     },
     mac(context, value) {
+      if (macKey === undefined) throw new TypeError('the keyring was not prepared');
       return createHmac('sha256', macKey).update(JSON.stringify([context, value])).digest('hex');
     },
+    dataKey: (keyId, tx = database.db) => keyOf(keyId, keyId, tx),
+    masterKeyId: given.id,
+    async replaceMasterKey(tx) {
+      if ((await readMaster(tx)).id === given.id) return false;
+      await writeSetting(tx, CHECK_SETTING, checkOf(given));
+      return true;
+    },
+    rewrap: (row) => wrap(row.id, unwrap(row), given),
   };
+}
+
+function asMasterKey(key: Buffer): MasterKey {
+  if (key.length !== KEY_BYTES) throw new RangeError(`The master key has ${key.length} bytes and must have ${KEY_BYTES}.`);
+  return { id: derive(key, 'usher master key id').toString('hex').slice(0, 16), key };
+}
+
+function derive(key: Buffer, purpose: string): Buffer {
+  return createHmac('sha256', key).update(purpose).digest();
+}
+
+function checkOf({ key }: MasterKey): string {
+  return seal(key, CHECK_SETTING, CHECK_TEXT);
+}
+
+function isCheck(key: Buffer, check: string): boolean {
+  try {
+    return open(key, CHECK_SETTING, check) === CHECK_TEXT;
+  } catch (error) {
+    if (error instanceof SealError) return false;
+    throw error;
+  }
 }
 
 /** Whether something was sealed in this store under a master key already; false also for a store without tables. */

@@ -1,9 +1,11 @@
 import { newId } from '../domain/ids.ts';
 import type { StepPolicy } from '../domain/policy.ts';
 import type { RunActionInput, SettledState } from '../../workflows/messages.ts';
-import type { Database } from './database.ts';
+import type { Database, Queryable } from './database.ts';
+import { holdStep, reasonToHold } from './hold.ts';
 import type { Keyring } from './keyring.ts';
-import { idempotencyKeyOf, isOpen, lockRegistration, policyOf, postponeCheck, sealedAs, UnknownIdError } from './ledger-rows.ts';
+import { idempotencyKeyOf, isOpen, lockRegistration, NOT_HELD, policyOf, postponeCheck, sealedAs, UnknownIdError } from './ledger-rows.ts';
+import type { Row } from './schema.ts';
 
 /** A timer of Temporal may fire this much before the moment that the ledger has named. */
 const EARLY_MS = 1000;
@@ -13,6 +15,11 @@ const ASK_AGAIN_MS = 2000;
 export interface ClaimInput extends RunActionInput {
   workerId: string;
   leaseMs: number;
+  /**
+   * Takes one of the worker's sandboxes for an attempt at this Action; false when it has its share of them. What was
+   * taken is the caller's to give back, also when the claim fails. @default there is always room
+   */
+  takeShare?(actionId: string): boolean;
 }
 
 /** A step with a new attempt at it, which the caller alone may run while it keeps the lease. */
@@ -20,6 +27,7 @@ export interface ClaimedStep {
   registrationId: string;
   userId: string;
   connectionId: string;
+  connectionName: string;
   clientId: string | null;
   /** Data key of everything about the registration. */
   keyId: string;
@@ -31,6 +39,8 @@ export interface ClaimedStep {
   versionNumber: number;
   bindingSecretsId: string | null;
   policy: StepPolicy;
+  /** W3C `traceparent` of the registration's commit; null when traces were off. */
+  traceParent: string | null;
   /** Without `secrets` and `usher`. */
   event: Record<string, unknown>;
   attempt: {
@@ -44,8 +54,8 @@ export interface ClaimedStep {
 }
 
 /**
- * `recorded`: nothing to run, the ledger knows what became of the step. `held`: another attempt is alive, or the next
- * one is not due.
+ * `recorded`: nothing to run, the ledger knows what became of the step. `held`: another attempt is alive, the next one is
+ * not due, or a reason of ours is against it (`HeldReason`).
  */
 export type Claim =
   | { claim: 'recorded'; state: Exclude<SettledState, { state: 'retry' }> }
@@ -78,9 +88,10 @@ export interface ClaimLedger {
 /** The part of the ledger that begins attempts and keeps them. */
 export function createClaimLedger({ database, keyring }: { database: Database; keyring: Keyring }): ClaimLedger {
   return {
-    async claimStep({ registrationId, stepId, phase, workerId, leaseMs }) {
+    async claimStep({ registrationId, stepId, phase, workerId, leaseMs, takeShare }) {
       return await database.transaction(async (tx): Promise<Claim> => {
-        const { row: registration, steps, now } = await lockRegistration(database, tx, registrationId);
+        const registration = await lockRegistration(database, tx, registrationId);
+        const { row, steps, now } = registration;
         const step = steps.find((each) => each.id === stepId);
         if (step === undefined) throw new UnknownIdError('step', stepId);
         const dueInMs = Math.max(0, (step.next_at ?? 0) - now);
@@ -89,23 +100,15 @@ export function createClaimLedger({ database, keyring }: { database: Database; k
           return { claim: 'recorded', state: { state: 'parked', delayMs: dueInMs } };
         }
 
-        // First end, then look: a renewal that commits in between is seen by both.
-        await tx.updateTable('attempt')
-          .set({ ended_at: now, outcome: 'lost' })
-          .where('step_id', '=', stepId)
-          .where('ended_at', 'is', null)
-          .where('leased_until', '<=', now)
-          .execute();
-        const alive = await tx.selectFrom('attempt')
-          .select(['number', 'leased_until'])
-          .where('step_id', '=', stepId)
-          .where('ended_at', 'is', null)
-          .executeTakeFirst();
+        const alive = await attemptAlive(tx, stepId, now);
         if (alive !== undefined) {
           const leaseEndsInMs = alive.leased_until - now;
           return { claim: 'held', delayMs: Math.min(leaseEndsInMs, ASK_AGAIN_MS), leaseEndsInMs, reason: `attempt ${alive.number} may still be running` };
         }
         if (dueInMs > EARLY_MS) return { claim: 'held', delayMs: dueInMs, reason: 'the next attempt is not due' };
+        const policy = policyOf(step);
+        const reason = await reasonToHold(database, tx, { step, policy, now, takeShare });
+        if (reason !== null) return await holdStep(tx, registration, step, policy, reason);
 
         const attempt = {
           id: newId(),
@@ -118,6 +121,7 @@ export function createClaimLedger({ database, keyring }: { database: Database; k
           id: attempt.id,
           step_id: stepId,
           registration_id: registrationId,
+          action_id: step.action_id,
           run: attempt.run,
           number: attempt.number,
           phase: step.phase,
@@ -127,19 +131,21 @@ export function createClaimLedger({ database, keyring }: { database: Database; k
           counted: 0,
         }).execute();
         await tx.updateTable('step')
-          .set({ last_attempt: attempt.number, phase_started_at: step.phase_started_at ?? now, next_at: null })
+          .set({ last_attempt: attempt.number, phase_started_at: step.phase_started_at ?? now, next_at: null, ...NOT_HELD })
           .where('id', '=', stepId)
           .execute();
-        const policy = policyOf(step);
-        await postponeCheck(tx, registrationId, now, policy.timeoutMs);
+        // Whatever else of the registration is due, this attempt is heard of before it.
+        await postponeCheck(tx, { row, steps: [], now }, policy.timeoutMs);
         return {
           claim: 'claimed',
           step: {
             registrationId,
-            userId: registration.user_id,
-            connectionId: registration.connection_id,
-            clientId: registration.client_id,
-            keyId: registration.key_id,
+            userId: row.user_id,
+            connectionId: row.connection_id,
+            connectionName: row.connection_name,
+            traceParent: row.trace_parent,
+            clientId: row.client_id,
+            keyId: row.key_id,
             stepId,
             actionId: step.action_id,
             actionName: step.action_name,
@@ -148,7 +154,7 @@ export function createClaimLedger({ database, keyring }: { database: Database; k
             versionNumber: step.version_number,
             bindingSecretsId: step.binding_secrets_id,
             policy,
-            event: await keyring.openJson(registration.key_id, sealedAs.event(registrationId), registration.event_sealed, tx),
+            event: await keyring.openJson(row.key_id, sealedAs.event(registrationId), row.event_sealed, tx),
             attempt,
           },
         };
@@ -175,4 +181,18 @@ export function createClaimLedger({ database, keyring }: { database: Database; k
       return Number(numUpdatedRows);
     },
   };
+}
+
+/** Ends the attempts at a step whose lease has run out as lost. @returns the one that is alive. */
+async function attemptAlive(tx: Queryable, stepId: string, now: number): Promise<Pick<Row<'attempt'>, 'number' | 'leased_until'> | undefined> {
+  const withoutEnd = () => tx.selectFrom('attempt').select(['number', 'leased_until']).where('step_id', '=', stepId).where('ended_at', 'is', null).executeTakeFirst();
+  if ((await withoutEnd()) === undefined) return undefined;
+  // First end, then look: a renewal that commits in between is seen by both.
+  await tx.updateTable('attempt')
+    .set({ ended_at: now, outcome: 'lost' })
+    .where('step_id', '=', stepId)
+    .where('ended_at', 'is', null)
+    .where('leased_until', '<=', now)
+    .execute();
+  return await withoutEnd();
 }

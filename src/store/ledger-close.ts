@@ -1,6 +1,6 @@
 import type { CloseResult, RegistrationResult } from '../../workflows/messages.ts';
 import type { Database, Queryable } from './database.ts';
-import { isOpen, labelOf, type LockedRegistration, lockRegistration } from './ledger-rows.ts';
+import { isOpen, labelOf, type LockedRegistration, lockRegistration, NOT_HELD } from './ledger-rows.ts';
 import type { RegistrationOutcome, Row, StepState } from './schema.ts';
 
 export interface CloseLedger {
@@ -60,9 +60,10 @@ export function createCloseLedger({ database }: { database: Database }): CloseLe
   };
 }
 
-async function cancel(tx: Queryable, { row, steps, now }: LockedRegistration): Promise<RegistrationResult> {
+/** Ends the open steps as cancelled and closes the registration. */
+export async function cancel(tx: Queryable, { row, steps, now }: LockedRegistration): Promise<RegistrationResult> {
   await tx.updateTable('step')
-    .set({ state: 'cancelled', next_at: null, ended_at: now })
+    .set((eb) => ({ state: 'cancelled', next_at: null, ended_at: now, ...NOT_HELD, wish: eb('wish', '+', 1) }))
     .where('registration_id', '=', row.id)
     .where('state', 'in', ['pending', 'parked'])
     .execute();
@@ -76,14 +77,15 @@ async function cancel(tx: Queryable, { row, steps, now }: LockedRegistration): P
  * Nothing is open, so whatever made the registration due is done. `due_seq` stays: a hand-over that began before must
  * not clear the wish of a later redrive.
  */
-async function close(tx: Queryable, registrationId: string, outcome: RegistrationOutcome, now: number): Promise<void> {
+export async function close(tx: Queryable, registrationId: string, outcome: RegistrationOutcome, now: number): Promise<void> {
   await tx.updateTable('registration')
     .set({ state: 'closed', outcome, closed_at: now, due_at: null, claimed_until: null, check_at: null })
     .where('id', '=', registrationId)
     .execute();
 }
 
-function outcomeOf(steps: StepRow[]): RegistrationOutcome {
+/** What became of a registration with no open step. A step that somebody has skipped is missing to nobody. */
+export function outcomeOf(steps: Pick<StepRow, 'state'>[]): RegistrationOutcome {
   const has = (...states: StepState[]) => steps.some((step) => states.includes(step.state));
   if (steps.length === 0) return 'nothing-bound';
   if (has('failed', 'blocked')) return 'failed';

@@ -1,5 +1,6 @@
 import { parsePolicy, type StepPolicy } from '../domain/policy.ts';
 import { type Database, type Queryable, storeNow } from './database.ts';
+import { HOLD_MS } from './flow-rows.ts';
 import type { Row, StepState } from './schema.ts';
 
 /** What the parts of the ledger share: rows under lock, names of sealed columns, labels. */
@@ -40,18 +41,27 @@ export interface LockedRegistration {
 export async function lockRegistration(database: Database, tx: Queryable, registrationId: string): Promise<LockedRegistration> {
   const row = await tx.selectFrom('registration').selectAll().where('id', '=', registrationId).forUpdate().executeTakeFirst();
   if (row === undefined) throw new UnknownIdError('registration', registrationId);
-  return { row, steps: await readSteps(tx, registrationId), now: await storeNow(database, tx) };
+  const steps = await stepsOf(tx, registrationId).select(database.now.as('now')).execute();
+  const now = steps[0]?.now ?? (await storeNow(database, tx));
+  return { row, steps: steps.map(({ now: _, ...step }) => step), now };
 }
 
 /** All steps of a registration, in binding order. */
 export async function readSteps(db: Queryable, registrationId: string): Promise<Row<'step'>[]> {
-  return await db.selectFrom('step').selectAll().where('registration_id', '=', registrationId).orderBy('position').execute();
+  return await stepsOf(db, registrationId).execute();
+}
+
+function stepsOf(db: Queryable, registrationId: string) {
+  return db.selectFrom('step').selectAll().where('registration_id', '=', registrationId).orderBy('position');
 }
 
 /** True for a step that still has attempts before it. */
 export function isOpen(state: StepState): state is 'pending' | 'parked' {
   return state === 'pending' || state === 'parked';
 }
+
+/** A step that ends, or that somebody wants to run now, waits in no queue of its Action. */
+export const NOT_HELD = { held_reason: null, held_at: null, let_go_at: null } as const;
 
 /** Reads the policy that was fixed in the step. */
 export function policyOf(step: Pick<Row<'step'>, 'policy'>): StepPolicy {
@@ -69,23 +79,23 @@ const CHECK_AFTER_MS = 2 * 60_000;
 /**
  * Moves the sweep's question about an open registration to two minutes after its next sign of life is due.
  *
+ * @param registration as it is now, under the caller's lock.
  * @param quietMs for how long there may be none though something is due: an attempt is running.
  */
-export async function postponeCheck(tx: Queryable, registrationId: string, now: number, quietMs = 0): Promise<void> {
-  const steps = await readSteps(tx, registrationId);
+export async function postponeCheck(tx: Queryable, { row, steps, now }: LockedRegistration, quietMs = 0): Promise<void> {
   await tx.updateTable('registration')
-    .set({ check_at: Math.max(now + quietMs, nextDue(steps)) + CHECK_AFTER_MS })
-    .where('id', '=', registrationId)
+    .set({ check_at: Math.max(now + quietMs, nextDue(steps, now)) + CHECK_AFTER_MS })
+    .where('id', '=', row.id)
     .where('state', '=', 'open')
     .execute();
 }
 
 /** When the workflow takes the next attempt; 0 when it is due already. */
-function nextDue(steps: Row<'step'>[]): number {
+function nextDue(steps: Row<'step'>[], now: number): number {
   let due = Infinity;
   for (const step of steps) {
     if (!isOpen(step.state)) continue;
-    due = Math.min(due, step.next_at ?? 0);
+    due = Math.min(due, step.held_reason === null ? (step.next_at ?? 0) : now + HOLD_MS[step.held_reason]);
     // The steps after this one are not taken before it has ended or been parked.
     if (step.state === 'pending' || policyOf(step).onFailure === 'wait') break;
   }

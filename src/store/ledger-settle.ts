@@ -1,4 +1,4 @@
-import type { ActionError, ActionErrorType, CacheChange, LogLine, OutgoingCall } from '../domain/invocation.ts';
+import { type ActionError, type ActionErrorType, type CacheChange, isFailedCall, type LogLine, type OutgoingCall } from '../domain/invocation.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { afterFailure } from '../domain/policy.ts';
 import type { SettledState, Settlement } from '../../workflows/messages.ts';
@@ -6,7 +6,8 @@ import { writeCache } from './cache.ts';
 import type { Database, Queryable } from './database.ts';
 import type { Keyring } from './keyring.ts';
 import { failedActionItem, writeLog } from './logs.ts';
-import { isOpen, lockRegistration, policyOf, postponeCheck, sealedAs, UnknownIdError } from './ledger-rows.ts';
+import { makeRoom } from './make-room.ts';
+import { isOpen, lockRegistration, NOT_HELD, policyOf, postponeCheck, sealedAs, UnknownIdError } from './ledger-rows.ts';
 import type { AttemptOutcome, Row } from './schema.ts';
 
 /** How an attempt ended, with everything that it left behind. */
@@ -55,23 +56,33 @@ type AttemptRow = Row<'attempt'>;
 export function createSettleLedger({ database, keyring }: { database: Database; keyring: Keyring }): SettleLedger {
   async function settleAttempt(end: AttemptEnd): Promise<SettledState> {
     const registrationId = await registrationOf(database.db, end.attemptId);
-    return await database.transaction(async (tx) => {
-      const { row: registration, steps, now } = await lockRegistration(database, tx, registrationId);
-      const attempt = await lockAttempt(tx, end.attemptId);
-      const step = steps.find((each) => each.id === attempt.step_id);
-      if (step === undefined) throw new UnknownIdError('step', attempt.step_id);
-      if (!takesEnd(attempt, end)) return stateAfter(step, attempt, now);
+    const { settled, isAnybodyLetGo } = await database.transaction((tx) => settle(tx, registrationId, end));
+    if (isAnybodyLetGo) database.signal('registration-due');
+    return settled;
+  }
 
-      const change = changeBy(step, attempt, end, now);
-      await recordEnd(tx, registration.key_id, attempt, end, { counts: change !== null && end.outcome === 'failed' });
-      await writeCache(tx, keyring, 'post-user-registration', end.cacheChanges, now);
-      const settled = change === null ? step : { ...step, ...change };
-      if (change !== null) await tx.updateTable('step').set(change).where('id', '=', step.id).execute();
-      if (change?.state === 'failed' || change?.state === 'parked') await logFailure(tx, registration, settled, end.error ?? null, now);
-      if (change?.state === 'failed' && policyOf(step).onFailure === 'wait') await blockAfter(tx, step);
-      await postponeCheck(tx, registrationId, now);
-      return stateAfter(settled, attempt, now);
-    });
+  async function settle(tx: Queryable, registrationId: string, end: AttemptEnd): Promise<{ settled: SettledState; isAnybodyLetGo: boolean }> {
+    const registration = await lockRegistration(database, tx, registrationId);
+    const { row, steps, now } = registration;
+    const attempt = await lockAttempt(tx, end.attemptId);
+    const step = steps.find((each) => each.id === attempt.step_id);
+    if (step === undefined) throw new UnknownIdError('step', attempt.step_id);
+    if (!takesEnd(attempt, end)) return { settled: stateAfter(step, attempt, now), isAnybodyLetGo: false };
+
+    const change = changeBy(step, attempt, end, now);
+    const counts = change !== null && end.outcome === 'failed';
+    await recordEnd(tx, row.key_id, attempt, end, { counts });
+    await writeCache(tx, keyring, 'post-user-registration', end.cacheChanges, now);
+    const settled = change === null ? step : { ...step, ...change };
+    if (change !== null) await tx.updateTable('step').set(change).where('id', '=', step.id).execute();
+    if (change?.state === 'failed' || change?.state === 'parked') await logFailure(tx, row, settled, end.error ?? null, now);
+    const blocks = change?.state === 'failed' && policyOf(step).onFailure === 'wait';
+    if (blocks) await blockAfter(tx, step);
+    const after = steps.filter((each) => !blocks || each.position <= step.position).map((each) => (each.id === step.id ? settled : each));
+    await postponeCheck(tx, { ...registration, steps: after });
+    // Last: nothing is waited for once the Action's row is locked.
+    const isAnybodyLetGo = await makeRoom(database, tx, step, { outcome: end.outcome, counts, retryable: end.error?.retryable ?? true, now });
+    return { settled: stateAfter(settled, attempt, now), isAnybodyLetGo };
   }
 
   /** Once when an Action is parked and once when it has failed for good: what Auth0's users look for in the log. */
@@ -109,6 +120,7 @@ export function createSettleLedger({ database, keyring }: { database: Database; 
         error_type: end.error?.type ?? null,
         error_sealed: end.error === undefined ? null : await keyring.sealJson(keyId, sealedAs.error(attempt.id), end.error, tx),
         calls_sealed: await keyring.sealJson(keyId, sealedAs.calls(attempt.id), end.calls, tx),
+        failed_calls: end.calls.filter(isFailedCall).length,
         logs_sealed: await keyring.sealJson(keyId, sealedAs.logs(attempt.id), logs, tx),
       })
       .where('id', '=', attempt.id)
@@ -191,7 +203,7 @@ function takesEnd(attempt: AttemptRow, end: AttemptEnd): boolean {
 /** What an attempt's end changes in its step; null when it changes nothing. */
 function changeBy(step: StepRow, attempt: AttemptRow, end: AttemptEnd, now: number): Partial<StepRow> | null {
   if (!isOpen(step.state) || attempt.run !== step.run) return null;
-  if (end.outcome === 'succeeded') return { state: 'succeeded', next_at: null, ended_at: now };
+  if (end.outcome === 'succeeded') return { state: 'succeeded', next_at: null, ended_at: now, ...NOT_HELD };
   // For one that was ended as lost, another attempt may have begun: only that one may count.
   if (end.outcome !== 'failed' || attempt.outcome === 'lost') return null;
   const counted = step.counted + 1;
@@ -210,7 +222,7 @@ function changeBy(step: StepRow, attempt: AttemptRow, end: AttemptEnd, now: numb
 /** The steps after one that failed for good wait for a redrive of it. */
 async function blockAfter(tx: Queryable, failed: StepRow): Promise<void> {
   await tx.updateTable('step')
-    .set({ state: 'blocked', next_at: null })
+    .set({ state: 'blocked', next_at: null, ...NOT_HELD })
     .where('registration_id', '=', failed.registration_id)
     .where('position', '>', failed.position)
     .where('state', 'in', ['pending', 'parked'])

@@ -9,9 +9,10 @@ import type { Row } from './schema.ts';
 /**
  * The types that are written; source: Auth0's log event type codes. Sign-ups: `ss`, `fs`. Logins: `s`, `f`, `fp` (wrong
  * password), `fu` (no such user), `fepotpft` (wrong code), `limit_wc` (blocked after too many failures). Mails: `cs` (code
- * by SMS), `cls` (code by mail), `sv` (address verified), `scpr` (password change asked for), `scp` (password changed).
+ * by SMS), `cls` (code by mail), `sv` (address verified), `scpr` (password change asked for), `scp` (password changed). `sapi`: somebody changed
+ * something over the API (`audit-log.ts`).
  */
-export type LogType = 'ss' | 'fs' | 'actions_execution_failed' | 's' | 'f' | 'fp' | 'fu' | 'fepotpft' | 'limit_wc' | 'cs' | 'cls' | 'sv' | 'scpr' | 'scp';
+export type LogType = 'ss' | 'fs' | 'actions_execution_failed' | 's' | 'f' | 'fp' | 'fu' | 'fepotpft' | 'limit_wc' | 'cs' | 'cls' | 'sv' | 'scpr' | 'scp' | 'sapi';
 
 /** One entry of the tenant log. */
 export interface LogEntry {

@@ -1,4 +1,5 @@
 import type { Database } from './database.ts';
+import { migrate } from './migrate.ts';
 import { openPostgres } from './postgres.ts';
 import { openSqlite } from './sqlite.ts';
 
@@ -12,6 +13,20 @@ export interface StorePlace {
 /** Opens the store of an installation; PostgreSQL is connected to on the first query. */
 export function openStore({ databaseUrl, file }: StorePlace): Database {
   return databaseUrl === null ? openSqlite(file) : openPostgres(databaseUrl);
+}
+
+/**
+ * Brings the opened store to the tables of this program; see `migrate`. On a large PostgreSQL store, and while another
+ * process is at it, this can take longer than any statement of a running Usher may.
+ */
+export async function migrateStore({ databaseUrl }: StorePlace, opened: Database): Promise<void> {
+  if (databaseUrl === null) return await migrate(opened);
+  const patient = openPostgres(databaseUrl, { patient: true });
+  try {
+    await migrate(patient);
+  } finally {
+    await patient.close();
+  }
 }
 
 /** The store as people are told of it; never with a password. */

@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import type { Database, Queryable } from './database.ts';
 
 /** A registration to be handed to Temporal. */
@@ -9,6 +10,8 @@ export interface DueRegistration {
   connectionName: string;
   /** How often Temporal has refused it in a row. */
   dispatchFailures: number;
+  /** W3C `traceparent` of its commit; null when traces were off. */
+  traceParent: string | null;
 }
 
 /** Registrations that are due to be handed to Temporal, and those to ask Temporal about. Times in milliseconds. */
@@ -18,14 +21,18 @@ export interface Outbox {
    * dispatcher that dies leaves them to the others then.
    */
   claimDue(options: { limit: number; leaseMs: number }): Promise<DueRegistration[]>;
-  /** Temporal has it: ask about it at `checkAt`. Does nothing when it was made due again or closed meanwhile. */
+  /** Temporal has it: ask about it at `checkAt`, unless it is closed. Does nothing when it was made due again or closed meanwhile. */
   markHandedOver(options: { registrationId: string; dueSeq: number; checkAt: number }): Promise<void>;
   /** Gives claimed ones back at once. */
   releaseClaims(registrationIds: string[]): Promise<void>;
   /** Temporal refused this one: try it again after `delayMs`. Does nothing when it was made due again or closed meanwhile. */
   backOff(options: { registrationId: string; dueSeq: number; delayMs: number; error: string }): Promise<void>;
-  /** Makes an open registration due now, so that its workflow looks at the ledger; a closed one stays as it is. */
-  makeDue(registrationId: string, tx?: Queryable): Promise<void>;
+  /** Makes open registrations due now, so that their workflows look at the ledger; a closed one stays as it is. */
+  makeDue(registrationIds: string | string[], tx?: Queryable): Promise<void>;
+  /**
+   * Hands a registration to Temporal once more, also one that is closed: what its workflow still runs of it is stopped then.
+   */
+  requestLook(registrationId: string, tx: Queryable): Promise<void>;
   /** Makes every open registration due, because Temporal has lost its data. @returns how many. */
   makeAllOpenDue(): Promise<number>;
   /**
@@ -61,7 +68,7 @@ export function createOutbox({ database }: { database: Database }): Outbox {
         .updateTable('registration')
         .set((eb) => ({ claimed_until: eb(now, '+', leaseMs) }))
         .where('id', 'in', (eb) => eb.selectFrom('chosen').select('id'))
-        .returning(['id', 'due_at', 'due_seq', 'user_id', 'connection_name', 'dispatch_failures'])
+        .returning(['id', 'due_at', 'due_seq', 'user_id', 'connection_name', 'dispatch_failures', 'trace_parent'])
         .execute();
       // The rows come back in no particular order.
       return claimed
@@ -72,12 +79,19 @@ export function createOutbox({ database }: { database: Database }): Outbox {
           userId: row.user_id,
           connectionName: row.connection_name,
           dispatchFailures: row.dispatch_failures,
+          traceParent: row.trace_parent,
         }));
     },
 
     async markHandedOver({ registrationId, dueSeq, checkAt }) {
       await db.updateTable('registration')
-        .set({ due_at: null, claimed_until: null, dispatch_failures: 0, dispatch_error: null, check_at: checkAt })
+        .set({
+          due_at: null,
+          claimed_until: null,
+          dispatch_failures: 0,
+          dispatch_error: null,
+          check_at: sql<number | null>`case when state = 'open' then cast(${checkAt} as bigint) end`,
+        })
         .where('id', '=', registrationId)
         .where('due_seq', '=', dueSeq)
         .where('due_at', 'is not', null)
@@ -103,11 +117,18 @@ export function createOutbox({ database }: { database: Database }): Outbox {
         .execute();
     },
 
-    async makeDue(registrationId, tx = db) {
+    async makeDue(registrationIds, tx = db) {
+      await tx.updateTable('registration')
+        .set((eb) => ({ due_at: now, due_seq: eb('due_seq', '+', 1), claimed_until: null }))
+        .where('id', 'in', [registrationIds].flat())
+        .where('state', '=', 'open')
+        .execute();
+    },
+
+    async requestLook(registrationId, tx) {
       await tx.updateTable('registration')
         .set((eb) => ({ due_at: now, due_seq: eb('due_seq', '+', 1), claimed_until: null }))
         .where('id', '=', registrationId)
-        .where('state', '=', 'open')
         .execute();
     },
 

@@ -1,14 +1,10 @@
 import { Kysely, PostgresDialect, sql } from 'kysely';
-import { type Client, Pool, TypeOverrides } from 'pg';
+import { TypeOverrides } from 'pg';
 import type { Database } from './database.ts';
+import { createPostgresPool } from './postgres-pool.ts';
+import { createPostgresSignals } from './postgres-signals.ts';
 import type { Schema } from './schema.ts';
 import { postgresTextAndJson } from './text-and-json.ts';
-
-const CONNECT_TIMEOUT_MS = 5000;
-/** A server that does not answer (half-open connection) is noticed after this; no query of ours takes that long. */
-const QUERY_TIMEOUT_MS = 10_000;
-/** The server ends the transaction of a process that stopped in the middle of it, so that its row locks do not stay. */
-const IDLE_IN_TRANSACTION_MS = 30_000;
 
 /** Type `int8` (times, counts) in PostgreSQL's catalogue. `pg` gives text for it; ours stay below 2^53. */
 const INT8_OID = 20;
@@ -33,36 +29,20 @@ export async function checkPostgresVersion({ db }: Database): Promise<void> {
   if (Number.parseInt(version, 10) < MIN_VERSION) throw new PostgresTooOldError(version);
 }
 
-/** Opens a PostgreSQL store at `url`. Connects on the first query. */
-export function openPostgres(url: string): Database {
+/**
+ * Opens a PostgreSQL store at `url`. Connects on the first query.
+ *
+ * @param options.patient statements may take and wait as long as they need. For migrations.
+ */
+export function openPostgres(url: string, { patient = false }: { patient?: boolean } = {}): Database {
   const types = new TypeOverrides();
   types.setTypeParser(INT8_OID, Number);
-  const pool = new Pool({
-    connectionString: url,
-    application_name: 'usher',
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    query_timeout: QUERY_TIMEOUT_MS,
-    keepAlive: true,
-    types,
-  });
-  // A broken connection fails the query that it is working on, or else the next one on a new connection says what is
-  // wrong. The event comes besides, on the pool while the connection is idle and on the connection while it is not, and
-  // would end the process if nobody listened.
-  pool.on('error', () => undefined);
-  pool.on('connect', (client) => client.on('error', () => undefined));
-  // Given back in the middle of a query, which has timed out: nothing more comes from its server, and the pool would
-  // hand the connection out again.
-  pool.on('release', (_error, client) => {
-    if ((client as { readyForQuery?: boolean }).readyForQuery === false) void (client as unknown as Client).end();
-  });
-  const db = new Kysely<Schema>({
-    dialect: new PostgresDialect({
-      pool,
-      onCreateConnection: async (connection) => {
-        const query = sql`set idle_in_transaction_session_timeout = ${sql.lit(IDLE_IN_TRANSACTION_MS)}`;
-        await connection.executeQuery(query.compile(db));
-      },
-    }),
+  const config = { connectionString: url, application_name: 'usher', keepAlive: true, types };
+  const pool = createPostgresPool(config, { patient });
+  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+  const signals = createPostgresSignals({
+    config,
+    notify: (channel, payload) => sql`select pg_notify(${channel}, ${payload})`.execute(db),
   });
   return {
     db,
@@ -75,10 +55,13 @@ export function openPostgres(url: string): Database {
     lockSchema: async (tx) => {
       await sql`select pg_advisory_xact_lock(${sql.lit(SCHEMA_LOCK)})`.execute(tx);
     },
-    // kysely ends the pool only once it has run a query through it.
-    close: async () => {
+    signal: signals.signal,
+    onSignal: signals.onSignal,
+    connections: pool.connections,
+    shred: () => Promise.resolve(true),
+    async close() {
+      await signals.close();
       await db.destroy();
-      if (!pool.ended) await pool.end();
     },
   };
 }

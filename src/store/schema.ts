@@ -5,6 +5,7 @@ import type { JobErrorTable, JobTable, MessageTable, PasswordlessCodeTable, Tick
 import type { CounterTable, DataKeyTable, LogTable, SettingTable, SigningKeyTable } from './tables/installation.ts';
 import type { AttemptTable, CacheEntryTable, ExecutionTable, HandedInTable, RegistrationTable, StepTable } from './tables/ledger.ts';
 import type { BulkItemTable, BulkOperationTable, FlowTable } from './tables/operations.ts';
+import type { ErasureTable, HistoryRemovalTable } from './tables/protection.ts';
 import type { RolePermissionTable, RoleTable, UserAccountTable, UserRoleTable } from './tables/users.ts';
 
 export type { BuildStatus } from './tables/actions.ts';
@@ -50,6 +51,8 @@ export interface Schema {
   flow: FlowTable;
   bulk_operation: BulkOperationTable;
   bulk_item: BulkItemTable;
+  erasure: ErasureTable;
+  history_removal: HistoryRemovalTable;
 }
 
 export type Row<T extends keyof Schema> = Selectable<Schema[T]>;

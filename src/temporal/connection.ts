@@ -7,6 +7,7 @@ import {
 } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { dataConverter } from './data-converter.ts';
+import type { PayloadKeys } from './payload-codec.ts';
 
 /** How to reach a namespace of a Temporal server. */
 export interface TemporalSettings {
@@ -63,8 +64,10 @@ export function temporalSettings(env: NodeJS.ProcessEnv): TemporalSettings {
  *
  * A request is made once and fails fast while the server cannot be reached: the caller knows better when to try again.
  * The caller closes `client.connection`.
+ *
+ * @param keys of what it sends and reads; see `dataConverter`.
  */
-export function createClient({ address, namespace, security }: TemporalEndpoint): Client {
+export function createClient({ address, namespace, security }: TemporalEndpoint, keys: PayloadKeys | null = null): Client {
   const connection = Connection.lazy({
     address,
     ...security,
@@ -73,7 +76,7 @@ export function createClient({ address, namespace, security }: TemporalEndpoint)
     // The library's own goes up to two minutes.
     channelArgs: { 'grpc.initial_reconnect_backoff_ms': 200, 'grpc.max_reconnect_backoff_ms': 2000 },
   });
-  return new Client({ connection, namespace, dataConverter: dataConverter() });
+  return new Client({ connection, namespace, dataConverter: dataConverter(keys) });
 }
 
 // Source: https://grpc.io/docs/guides/status-codes/

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ActionActivities, LedgerActivities } from '../../workflows/messages.ts';
 import { ACTIONS_TASK_QUEUE, REGISTRATION_TASK_QUEUE } from '../../workflows/messages.ts';
-import { dataConverter } from './data-converter.ts';
+import { dataConverter, FAILURE_CONVERTER_PATH } from './data-converter.ts';
+import type { PayloadKeys } from './payload-codec.ts';
 
 /** Running attempts get this long after a stop, then they are cut short and run again later. */
 export const SHUTDOWN_GRACE_MS = 10_000;
@@ -16,20 +17,25 @@ export interface Workers {
   /** Resolves when both have stopped; rejects when one failed. */
   run(): Promise<void>;
   shutdown(): void;
+  /** Null while both of them ask Temporal for work; else what keeps them from it. Never rejects, and ends within 2 s. */
+  trouble(): Promise<string | null>;
 }
+
+const ASK_TIMEOUT_MS = 2_000;
 
 export async function createWorkers(options: {
   connection: NativeConnection;
   namespace: string;
+  payloadKeys: PayloadKeys;
   ledgerActivities: LedgerActivities;
   actionActivities: ActionActivities;
-  /** Attempts at once: as many as the sandbox has slots. */
-  slots: number;
+  /** Attempts taken at once. */
+  tasks: number;
   /** Folder for the compiled workflow. */
   cacheDir: string;
 }): Promise<Workers> {
   const { connection, namespace } = options;
-  const common = { connection, namespace, dataConverter: dataConverter(), shutdownGraceTime: SHUTDOWN_GRACE_MS };
+  const common = { connection, namespace, dataConverter: dataConverter(options.payloadKeys), shutdownGraceTime: SHUTDOWN_GRACE_MS };
   const registration = await Worker.create({
     ...common,
     taskQueue: REGISTRATION_TASK_QUEUE,
@@ -40,7 +46,7 @@ export async function createWorkers(options: {
     ...common,
     taskQueue: ACTIONS_TASK_QUEUE,
     activities: options.actionActivities,
-    maxConcurrentActivityTaskExecutions: options.slots,
+    maxConcurrentActivityTaskExecutions: options.tasks,
     // A cancelled or lost attempt hears of it within this.
     defaultHeartbeatThrottleInterval: '1 second',
     maxHeartbeatThrottleInterval: '1 second',
@@ -52,6 +58,17 @@ export async function createWorkers(options: {
     shutdown() {
       for (const worker of [actions, registration]) if (worker.getState() === 'RUNNING') worker.shutdown();
     },
+    async trouble() {
+      const stopped = [registration, actions].find((worker) => worker.getState() !== 'RUNNING');
+      if (stopped !== undefined) return `the worker is ${stopped.getState().toLowerCase()}`;
+      try {
+        // Polls go on by themselves when the server is back, and do not say while it is away.
+        await connection.withDeadline(Date.now() + ASK_TIMEOUT_MS, () => connection.workflowService.getSystemInfo({}));
+        return null;
+      } catch (error) {
+        return `unreachable: ${error instanceof Error ? error.message : String(error)}`;
+      }
+    },
   };
 }
 
@@ -60,6 +77,7 @@ async function workflowBundle(cacheDir: string): Promise<string> {
   const sources = fileURLToPath(new URL('../../workflows/', import.meta.url));
   const hash = createHash('sha256');
   for (const name of (await readdir(sources)).toSorted()) hash.update(name).update(await readFile(join(sources, name)));
+  hash.update(await readFile(FAILURE_CONVERTER_PATH));
   const sdk = createRequire(import.meta.url)('@temporalio/worker/package.json') as { version: string };
   hash.update(sdk.version);
   const path = join(cacheDir, `workflows-${hash.digest('hex').slice(0, 32)}.js`);
@@ -69,7 +87,7 @@ async function workflowBundle(cacheDir: string): Promise<string> {
   });
   if (kept !== null) return kept;
 
-  const { code } = await bundleWorkflowCode({ workflowsPath: join(sources, 'index.ts'), logger: new DefaultLogger('WARN') });
+  const { code } = await bundleWorkflowCode({ workflowsPath: join(sources, 'index.ts'), failureConverterPath: FAILURE_CONVERTER_PATH, logger: new DefaultLogger('WARN') });
   await mkdir(cacheDir, { recursive: true });
   const half = `${path}.${process.pid}`;
   await writeFile(half, code);

@@ -108,7 +108,20 @@ export function signUpOf(email: string, changes: Partial<RegisterInput> & { user
 export async function letTimePass({ database: { db } }: TestStore, ms: number): Promise<void> {
   await db.updateTable('attempt').set((eb) => ({ leased_until: eb('leased_until', '-', ms) })).execute();
   await db.updateTable('step')
-    .set((eb) => ({ next_at: eb('next_at', '-', ms), phase_started_at: eb('phase_started_at', '-', ms) }))
+    .set((eb) => ({
+      next_at: eb('next_at', '-', ms),
+      phase_started_at: eb('phase_started_at', '-', ms),
+      held_at: eb('held_at', '-', ms),
+      let_go_at: eb('let_go_at', '-', ms),
+    }))
+    .execute();
+  await db.updateTable('flow')
+    .set((eb) => ({
+      down_since: eb('down_since', '-', ms),
+      probe_until: eb('probe_until', '-', ms),
+      next_probe_at: eb('next_probe_at', '-', ms),
+      next_release_at: eb('next_release_at', '-', ms),
+    }))
     .execute();
   await db.updateTable('registration')
     .set((eb) => ({ due_at: eb('due_at', '-', ms), claimed_until: eb('claimed_until', '-', ms), check_at: eb('check_at', '-', ms) }))

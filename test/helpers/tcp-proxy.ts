@@ -13,13 +13,24 @@ export interface TcpProxy {
   /** Ends every open connection. */
   cut(): void;
   /**
-   * The next connection on which a client sends this text is cut: before the server gets it, or before the client gets the
-   * answer. @returns a promise of the moment at which that has happened.
+   * The next connection on which a client sends these texts, one after the other, is cut at the last: before the server
+   * gets it, or before the client gets the answer. @returns a promise of the moment at which that has happened.
    */
-  cutAt(text: string, when: 'before-request' | 'before-answer'): Promise<void>;
+  cutAt(texts: [first: string, last: string], when: CutTime): Promise<void>;
   /** Connections that are open now. */
   connections(): number;
   close(): Promise<void>;
+}
+
+export type CutTime = 'before-request' | 'before-answer';
+
+interface Trap {
+  first: string;
+  last: string;
+  when: CutTime;
+  /** Those that have sent the first text. */
+  armed: Set<Pair>;
+  sprung(): void;
 }
 
 interface Pair {
@@ -33,7 +44,7 @@ interface Pair {
 export async function startTcpProxy(serverPort: number): Promise<TcpProxy> {
   const pairs = new Set<Pair>();
   let silent = false;
-  let trap: { text: string; when: 'before-request' | 'before-answer'; sprung: () => void } | null = null;
+  let trap: Trap | null = null;
 
   function end({ client, server }: Pair): void {
     client.destroy();
@@ -42,7 +53,8 @@ export async function startTcpProxy(serverPort: number): Promise<TcpProxy> {
 
   function fromClient(pair: Pair, data: Buffer): void {
     if (pair.silent) return;
-    if (trap !== null && data.includes(trap.text)) {
+    if (trap !== null && data.includes(trap.first)) trap.armed.add(pair);
+    if (trap !== null && trap.armed.has(pair) && data.includes(trap.last)) {
       const { when, sprung } = trap;
       trap = null;
       if (when === 'before-request') {
@@ -95,9 +107,9 @@ export async function startTcpProxy(serverPort: number): Promise<TcpProxy> {
     cut() {
       for (const pair of pairs) end(pair);
     },
-    cutAt(text, when) {
+    cutAt([first, last], when) {
       return new Promise((sprung) => {
-        trap = { text, when, sprung };
+        trap = { first, last, when, armed: new Set(), sprung };
       });
     },
     connections: () => pairs.size,

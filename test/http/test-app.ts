@@ -95,7 +95,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const own = { url: '' };
 
   let wakeUps = 0;
-  const { auth, origins, routes, jobRunner } = createServices({
+  const { auth, origins, routes, jobRunner, bulkRunner } = createServices({
     database,
     keyring,
     dataDir: folder,
@@ -116,6 +116,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   jobRunner.start();
+  bulkRunner.start();
   own.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
   /** Waits until the builder has built and deployed an Action. */
@@ -171,6 +172,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
       server.closeAllConnections();
       server.close();
       await jobRunner.stop();
+      await bulkRunner.stop();
       await builder.stop();
       await senders.stop();
       await sandbox.close({ graceMs: 0 });

@@ -48,6 +48,22 @@ describe('what a handler throws', () => {
     expect(error).toMatchObject({ retryable: false, retryAfterMs: 1500 });
   });
 
+  test.each([
+    ['a text of seconds', `'120'`, 120_000],
+    ['an HTTP date', `new Date(Date.now() + 90_500).toUTCString()`, 90_000],
+    ['a Date', `new Date(Date.now() + 90_000)`, 90_000],
+    ['a moment that has passed', `new Date(0)`, 0],
+  ])('is delayed by a retryAfter that is %s', async (_name, retryAfter, expected) => {
+    const { error } = ended(await runBody(pool, `throw Object.assign(new Error('busy'), { retryAfter: ${retryAfter} });`), 'failed');
+    expect(error).toMatchObject({ retryable: true, retryAfterMs: expect.any(Number) });
+    expect(Math.abs(error.retryAfterMs! - expected)).toBeLessThan(5000);
+  });
+
+  test.each(['-1', 'NaN', 'Infinity', `'soon'`, `new Date('never')`, '{}', 'null'])('is not delayed by a retryAfter of %s', async (retryAfter) => {
+    const { error } = ended(await runBody(pool, `throw Object.assign(new Error('busy'), { retryAfter: ${retryAfter} });`), 'failed');
+    expect(error).not.toHaveProperty('retryAfterMs');
+  });
+
   test.each([['a string', `'plain'`, 'plain'], ['an object', `{ status: 500 }`, '{ status: 500 }'], ['undefined', 'undefined', 'undefined']])(
     'is reported even when it is %s',
     async (_name, thrown, message) => {

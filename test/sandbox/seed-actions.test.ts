@@ -70,6 +70,14 @@ describe.each(['7', '8'])('the Slack Action with @slack/webhook %s', (major) => 
     expect(error.message).toContain(`POST 127.0.0.1:${slack.port}`);
   });
 
+  test('as it is, sends its message with the header by which Slack could tell repeats', async () => {
+    const slack = await receiver((_request, response) => response.end('ok'));
+    const event = { user: { email: 'ada@example.com' }, secrets: { SLACK_WEBHOOK_URL: slack.url } };
+    const idempotency = { header: 'Idempotency-Key', key: 'registration.step.1' };
+    ended(await pool.run(invocation({ ...of, id: `slack-${major}`, dependenciesDir: join(folder, major) }, { event, idempotency })), 'succeeded');
+    expect(slack.requests[0]?.headers).toMatchObject({ 'idempotency-key': 'registration.step.1-1' });
+  });
+
   test('without its dependency says which one to add', async () => {
     const { error } = ended(await pool.run(invocation(version(SLACK))), 'failed');
     expect(error).toMatchObject({ type: 'ACTION_INVALID', retryable: false });
@@ -83,6 +91,14 @@ test('the axios Action, with only its URL changed, sends exactly what it says', 
   const result = ended(await pool.run(invocation(of, { event: { user: { email: 'ada@example.com' } } })), 'succeeded');
   expect(users.requests.map(({ url, body }) => [url, body])).toEqual([['/users', '{"params":{"email":"ada@example.com"}}']]);
   expect(result.calls).toMatchObject([{ method: 'POST', status: 201 }]);
+});
+
+test('redirects that axios follows have numbers of their own', async () => {
+  const users = await receiver(({ url }, response) => (url === '/users' ? response.writeHead(307, { location: '/v2/users' }) : response.writeHead(201)).end());
+  const of = version(AXIOS.replace('https://my-api.exampleco.com/users', `${users.url}/users`), { dependenciesDir: join(folder, '7') });
+  const idempotency = { header: 'X-Request-Key', key: 'registration.step.1' };
+  ended(await pool.run(invocation(of, { event: { user: { email: 'ada@example.com' } }, idempotency })), 'succeeded');
+  expect(users.requests.map(({ url, headers }) => [url, headers['x-request-key']])).toEqual([['/users', 'registration.step.1-1'], ['/v2/users', 'registration.step.1-2']]);
 });
 
 test('a package that is an ES module works by require and by import()', async () => {

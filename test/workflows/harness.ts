@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { createActionActivities, createLedgerActivities } from '../../activities/index.ts';
 import type { LeaseKeeper } from '../../activities/lease-keeper.ts';
+import { createSandboxShares } from '../../activities/sandbox-shares.ts';
 import { newId } from '../../src/domain/ids.ts';
 import type { ActionError, Invocation, InvocationResult, OutgoingCall } from '../../src/domain/invocation.ts';
 import { DEFAULT_STEP_POLICY, type StepPolicy } from '../../src/domain/policy.ts';
@@ -112,6 +113,7 @@ export async function createHarness(): Promise<Harness> {
   const actionActivities = createActionActivities({
     ledger,
     leases,
+    shares: createSandboxShares(),
     workerId: 'worker',
     logger,
     sandbox: { run },

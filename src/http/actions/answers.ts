@@ -1,11 +1,12 @@
 import type { z } from 'zod';
 import { runsHere } from '../../domain/auth0-triggers.ts';
-import type { StepPolicy } from '../../domain/policy.ts';
+import { parsePolicy } from '../../domain/policy.ts';
 import type { ActionWithVersion, Page } from '../../store/actions.ts';
 import type { BindingOfAction } from '../../store/bindings.ts';
 import { modulesOf } from '../../store/module-references.ts';
 import type { Row } from '../../store/schema.ts';
 import type { VersionOfAction } from '../../store/versions.ts';
+import { policyAnswer } from './policy-settings.ts';
 import type { ACTION, ACTION_VERSION, BINDING } from './schema.ts';
 
 type Content = z.input<typeof ACTION>;
@@ -153,7 +154,7 @@ function settingsOf(binding: Row<'binding'>): Additions {
     case 'pre-user-registration':
       return { on_error: binding.on_error };
     case 'post-user-registration':
-      return { on_failure: (JSON.parse(binding.policy) as StepPolicy).onFailure };
+      return policyAnswer(parsePolicy(binding.policy));
     default:
       return {};
   }

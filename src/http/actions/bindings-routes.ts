@@ -1,9 +1,11 @@
 import { z } from 'zod';
 import { managementError } from '../../domain/api-error.ts';
+import type { StepPolicy } from '../../domain/policy.ts';
 import type { BindingStore } from '../../store/bindings.ts';
 import { type Route, route } from '../endpoint.ts';
 import { pageQuery } from '../schema/common.ts';
 import { bindingAnswer, listAnswer } from './answers.ts';
+import { changedPolicy } from './policy-settings.ts';
 import { BINDINGS_BODY, TRIGGER_ID } from './requests.ts';
 import { BINDING, listOf } from './schema.ts';
 
@@ -44,10 +46,11 @@ export function bindingsRoutes({ bindings }: { bindings: BindingStore }): Route[
         errors: [409],
       },
       async ({ params: { triggerId }, body }) => {
-        const inputs = body.bindings.map(({ ref, display_name: displayName, secrets, usher }) => {
-          refuseSetting(triggerId, 'pre-user-registration', 'on_error', usher.on_error);
-          refuseSetting(triggerId, 'post-user-registration', 'on_failure', usher.on_failure);
-          return { ref, displayName, secrets, onError: usher.on_error, onFailure: usher.on_failure };
+        const inputs = body.bindings.map(({ ref, display_name: displayName, secrets, usher }, index) => {
+          const { on_error: onError, runs_here: _asItWasRead, ...change } = usher;
+          if (onError !== undefined) refuseElsewhere('on_error', 'pre-user-registration', triggerId);
+          for (const name of Object.keys(change)) refuseElsewhere(name, 'post-user-registration', triggerId);
+          return { ref, displayName, secrets, onError, policy: (before: StepPolicy) => changedPolicy(before, change, `bindings[${index}]`) };
         });
         return { bindings: (await bindings.replace(triggerId, inputs)).map(bindingAnswer) };
       },
@@ -56,7 +59,7 @@ export function bindingsRoutes({ bindings }: { bindings: BindingStore }): Route[
 }
 
 /** A setting that would do nothing is refused, so that nobody relies on it. */
-function refuseSetting(triggerId: string, where: string, name: string, value: string | undefined): void {
-  if (value === undefined || triggerId === where) return;
+function refuseElsewhere(name: string, where: string, triggerId: string): void {
+  if (triggerId === where) return;
   throw managementError(400, `usher.${name} is a setting of ${where} and does nothing for ${triggerId}.`, 'invalid_body');
 }

@@ -1,5 +1,5 @@
 import { workflowIdOf } from '../../../workflows/messages.ts';
-import type { ActionError, LogLine, OutgoingCall } from '../../domain/invocation.ts';
+import { type ActionError, isFailedCall, type LogLine, type OutgoingCall } from '../../domain/invocation.ts';
 import type { ActionResult, StoredExecution } from '../../store/executions.ts';
 import type { AttemptAnswer, CallAnswer, ExecutionAnswer, ExecutionResult, FailureAnswer, LogLineAnswer, PreActionAnswer, StepAnswer } from './execution-schema.ts';
 import type { AttemptRecord, RegistrationRecord, StepRecord } from '../../store/ledger.ts';
@@ -115,6 +115,7 @@ function attemptOf(attempt: AttemptRecord): AttemptAnswer {
     phase: attempt.phase,
     outcome: attempt.outcome ?? 'running',
     counted: attempt.counted,
+    failed_calls: attempt.calls.filter(isFailedCall).length,
     idempotency_key: attempt.idempotencyKey,
     started_at: iso(attempt.startedAt),
     ended_at: iso(attempt.endedAt),

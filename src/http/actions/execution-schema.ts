@@ -42,6 +42,7 @@ const ATTEMPT = z
     phase: z.enum(['quick', 'long']),
     outcome: z.enum(['running', 'succeeded', 'failed', 'lost', 'cancelled']),
     counted: z.boolean(),
+    failed_calls: z.int().describe('Calls that were refused or never answered, also of an attempt that succeeded.'),
     idempotency_key: z.string(),
     started_at: DATE,
     ended_at: DATE.nullable(),

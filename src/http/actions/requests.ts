@@ -4,6 +4,7 @@ import { LIMITS } from '../../domain/limits.ts';
 import type { DraftInput } from '../../store/actions.ts';
 import { managementError } from '../../domain/api-error.ts';
 import { FLAG, pageQuery } from '../schema/common.ts';
+import { POLICY_CHANGE } from './policy-settings.ts';
 
 export const TRIGGER_ID = z.enum(AUTH0_TRIGGER_IDS);
 
@@ -92,8 +93,8 @@ const BINDING = z.strictObject({
   display_name: z.string().max(255).optional(),
   /** Of this binding alone; they win over the Action's. Left out, those that are stored stay. */
   secrets: SECRETS.optional(),
-  /** Ours, as in the answers. */
-  usher: z.strictObject({ on_error: z.enum(['deny', 'allow']).optional(), on_failure: z.enum(['continue', 'wait']).optional() }).default({}),
+  /** Ours, as in the answers, which can be sent back as they were read. */
+  usher: POLICY_CHANGE.extend({ on_error: z.enum(['deny', 'allow']).optional(), runs_here: z.unknown().optional() }).default({}),
 });
 
 export const BINDINGS_BODY = z.strictObject({ bindings: z.array(BINDING).max(LIMITS.bindingsPerTrigger) });

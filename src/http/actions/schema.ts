@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { NANO_DATE } from '../schema/common.ts';
+import { POLICY } from './policy-settings.ts';
 
 /*
  * What the endpoints of Actions answer: Auth0's shapes as they are on the wire (contract §4.3), which is not always as
@@ -93,7 +94,7 @@ export const BINDING = z
     secrets: SECRETS.optional(),
     created_at: NANO_DATE,
     updated_at: NANO_DATE,
-    usher: z.strictObject({ on_error: z.enum(['deny', 'allow']).optional(), on_failure: z.enum(['continue', 'wait']).optional(), runs_here: RUNS_HERE }).optional(),
+    usher: POLICY.partial().extend({ on_error: z.enum(['deny', 'allow']).optional(), runs_here: RUNS_HERE }).optional(),
   })
   .meta({ id: 'ActionBinding' });
 

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { ActionError, ApiCommand, CacheChange } from '../../domain/invocation.ts';
+import type { ActionError, ApiCommand, CacheChange, RequestNumbering } from '../../domain/invocation.ts';
+import type { RunMessage } from './messages.ts';
 
 /** A request that has begun and may keep its attempt from being over. */
 export interface OpenCall {
@@ -11,11 +12,16 @@ export interface OpenCall {
 export interface Attempt {
   token: string;
   waitFor: 'work' | 'handler';
+  /** Undefined: its requests go out as they are. */
+  idempotency: RequestNumbering | undefined;
+  /** W3C `traceparent` of its span; null or undefined: its requests carry none of ours. */
+  traceParent: string | null | undefined;
   settled: boolean;
   /** The verdict has been given: what comes now is late. */
   judged: boolean;
   failure: ActionError | undefined;
   openCalls: Set<OpenCall>;
+  /** Number of the last request. */
   calls: number;
   outputBytes: number;
   truncated: boolean;
@@ -30,10 +36,12 @@ export interface Attempts {
   current(): Attempt | undefined;
 }
 
-export function newAttempt(token: string, waitFor: 'work' | 'handler'): Attempt {
+export function newAttempt({ token, waitFor, idempotency, traceParent }: RunMessage): Attempt {
   return {
     token,
     waitFor,
+    idempotency,
+    traceParent,
     settled: false,
     judged: false,
     failure: undefined,

@@ -3,9 +3,12 @@ import { subscribe } from 'node:diagnostics_channel';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Attempt, Attempts, OpenCall } from './attempts.ts';
 import type { Channel } from './channel.ts';
+import { addToHttp, addToUndici, type HeaderToAdd, type UndiciHeaders } from './number-requests.ts';
+import { parseRetryAfter } from './retry-after.ts';
+import { callTraceParent } from './trace-parent.ts';
 
 /** The bundled undici's view of a request; source: undici's DiagnosticsChannel.md. */
-interface UndiciRequest {
+interface UndiciRequest extends UndiciHeaders {
   method: string;
   origin: string | URL;
 }
@@ -16,6 +19,8 @@ interface UndiciResponse {
 }
 
 interface Call extends OpenCall {
+  /** With its number, where the binding wants the requests numbered, and its place in the trace, where there is one. */
+  headers: HeaderToAdd[];
   answered(status: number, retryAfter: string | undefined): void;
   /** The answer is complete, or will never be. */
   ended(error?: unknown): void;
@@ -24,7 +29,8 @@ interface Call extends OpenCall {
 
 /**
  * Tells the parent of every outgoing HTTP request of `http`, `https` and `fetch`, when it begins and when it is
- * answered. Method and host only: a path can be a secret (a Slack webhook's is).
+ * answered. Method and host only: a path can be a secret (a Slack webhook's is). Each request, one that follows a
+ * redirect or repeats another one too, has the next number of its attempt, which goes out with it where the run asks so.
  */
 export function recordCalls(attempts: Attempts, channel: Channel): void {
   const begin = (method: string, host: string): Call => beginCall(attempts.current(), channel, method, host);
@@ -44,6 +50,7 @@ function beginCall(attempt: Attempt | undefined, channel: Channel, method: strin
     channel.send({ type: 'call-ended', token: attempt.token, call: number, durationMs, ...outcome });
   };
   const call: Call = {
+    headers: attempt === undefined ? [] : headersOf(attempt, number),
     isInFlight: () => true,
     answered(status, retryAfter) {
       call.isInFlight = () => false;
@@ -62,6 +69,13 @@ function beginCall(attempt: Attempt | undefined, channel: Channel, method: strin
   return call;
 }
 
+function headersOf({ idempotency, traceParent }: Attempt, number: number): HeaderToAdd[] {
+  return [
+    ...(idempotency === undefined ? [] : [{ name: idempotency.header, value: `${idempotency.key}-${number}` }]),
+    ...(traceParent == null ? [] : [{ name: 'traceparent', value: callTraceParent(traceParent, number) }]),
+  ];
+}
+
 function recordHttp(begin: (method: string, host: string) => Call): void {
   const open = new WeakMap<ClientRequest, Call>();
   subscribe('http.client.request.created', (message) => {
@@ -69,6 +83,7 @@ function recordHttp(begin: (method: string, host: string) => Call): void {
     const named = request.getHeader('host');
     const call = begin(request.method, typeof named === 'string' ? named : request.host);
     open.set(request, call);
+    for (const header of call.headers) addToHttp(request, header);
     request.once('close', () => call.ended());
   });
   subscribe('http.client.response.finish', (message) => {
@@ -94,7 +109,9 @@ function recordUndici(begin: (method: string, host: string) => Call): void {
     const { request } = message as { request: UndiciRequest };
     const scope = scopes.getStore();
     if (scope !== undefined) readers.set(request, scope);
-    open.set(request, begin(request.method, new URL(request.origin).host));
+    const call = begin(request.method, new URL(request.origin).host);
+    open.set(request, call);
+    for (const header of call.headers) addToUndici(request, header);
   });
   subscribe('undici:request:headers', (message) => {
     const { request, response } = message as { request: UndiciRequest; response: UndiciResponse };
@@ -133,15 +150,6 @@ function headerOf(headers: (Buffer | string)[], wanted: string): string | undefi
     if (String(headers[i]).toLowerCase() === wanted) return String(headers[i + 1]);
   }
   return undefined;
-}
-
-/** `Retry-After` (RFC 9110 §10.2.3): seconds or an HTTP date; milliseconds from now, undefined when it is neither. */
-export function parseRetryAfter(value: string | undefined): number | undefined {
-  if (value === undefined) return undefined;
-  const trimmed = value.trim();
-  if (/^\d+(\.\d+)?$/.test(trimmed)) return Math.round(Number(trimmed) * 1000);
-  const date = Date.parse(trimmed);
-  return Number.isNaN(date) || !/[a-z]/i.test(trimmed) ? undefined : Math.max(0, date - Date.now());
 }
 
 function reasonOf(error: unknown): string {

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import type { ActionError, ActionErrorType } from '../../domain/invocation.ts';
+import { retryAfterOf } from './retry-after.ts';
 
 const MAX_MESSAGE_CHARS = 4096;
 const MAX_STACK_CHARS = 8192;
@@ -13,7 +14,7 @@ export interface StackPaths {
 
 /**
  * What is kept of something that was thrown, be it an error or not. `retryable` is false only when the thrown object
- * says so or `type` is `ACTION_INVALID`; a numeric `retryAfter` is taken as seconds.
+ * says so or `type` is `ACTION_INVALID`; its `retryAfter` is a number of seconds, or a date (see `retryAfterOf`).
  */
 export function describeError(thrown: unknown, type: ActionErrorType, paths: StackPaths): ActionError {
   try {
@@ -28,7 +29,7 @@ function describe(thrown: unknown, type: ActionErrorType, paths: StackPaths): Ac
   const fields = typeof thrown === 'object' && thrown !== null ? (thrown as Record<string, unknown>) : {};
   const isError = thrown instanceof Error || typeof fields['message'] === 'string';
   const stack = typeof fields['stack'] === 'string' ? ownFrames(fields['stack'], paths) : '';
-  const retryAfter = fields['retryAfter'];
+  const retryAfterMs = retryAfterOf(fields['retryAfter']);
   const name = isError && typeof fields['name'] === 'string' ? fields['name'].slice(0, 200) : 'Error';
   const saysNoMore = stack === '' || stack === `${name}: ${String(fields['message'])}`;
   return {
@@ -37,9 +38,7 @@ function describe(thrown: unknown, type: ActionErrorType, paths: StackPaths): Ac
     message: (isError ? withCauses(fields) : textOf(thrown)).slice(0, MAX_MESSAGE_CHARS),
     ...(saysNoMore ? {} : { stack: stack.slice(0, MAX_STACK_CHARS) }),
     retryable: type !== 'ACTION_INVALID' && fields['retryable'] !== false,
-    ...(typeof retryAfter === 'number' && Number.isFinite(retryAfter) && retryAfter >= 0
-      ? { retryAfterMs: Math.round(retryAfter * 1000) }
-      : {}),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   };
 }
 

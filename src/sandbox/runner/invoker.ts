@@ -53,7 +53,7 @@ export function createInvoker(deps: {
   });
 
   function run(message: RunMessage): void {
-    const attempt = newAttempt(message.token, message.waitFor);
+    const attempt = newAttempt(message);
     active = attempt;
     channel.send({ type: 'started', token: attempt.token });
     balance();

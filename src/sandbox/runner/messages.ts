@@ -1,4 +1,4 @@
-import type { ActionError, ApiCommand, CacheChange, CacheSnapshot, LogLine, RunnableModule } from '../../domain/invocation.ts';
+import type { ActionError, ApiCommand, CacheChange, CacheSnapshot, LogLine, RequestNumbering, RunnableModule } from '../../domain/invocation.ts';
 import type { TriggerId } from '../../domain/triggers.ts';
 
 /**
@@ -38,6 +38,8 @@ export interface RunMessage {
   event: Record<string, unknown>;
   cache: CacheSnapshot;
   waitFor: 'work' | 'handler';
+  idempotency?: RequestNumbering | undefined;
+  traceParent?: string | null | undefined;
 }
 
 /** What is left of a connect or lookup error after the journey; rebuilt into an `Error` inside. */

@@ -12,7 +12,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await schema.alterTable('step').addColumn('redrives', 'integer', (c) => c.notNull().defaultTo(0)).execute();
   await schema.alterTable('step').addColumn('held_reason', 'text').execute();
   await schema.alterTable('step').addColumn('held_at', 'bigint').execute();
+  await schema.alterTable('step').addColumn('let_go_at', 'bigint').execute();
   await schema.createIndex('step_held').on('step').columns(['action_id', 'held_at']).where('held_at', 'is not', null).execute();
+  await schema.createIndex('step_held_reason').on('step').columns(['held_reason', 'held_at']).where('held_reason', 'is not', null).execute();
   await schema.createIndex('step_action').on('step').columns(['action_id', 'state']).execute();
 
   await schema.alterTable('attempt').addColumn('action_id', 'text').execute();
@@ -24,6 +26,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('paused_at', 'bigint')
     .addColumn('paused_by', 'text')
     .addColumn('failures', 'integer', (c) => c.notNull().defaultTo(0))
+    .addColumn('last_failed_step_id', 'text')
     .addColumn('down_since', 'bigint')
     .addColumn('probe_step_id', 'text')
     .addColumn('probe_until', 'bigint')
@@ -39,12 +42,12 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('filter', 'text', (c) => c.notNull())
     .addColumn('options', 'text', (c) => c.notNull())
     .addColumn('state', 'text', (c) => c.notNull())
-    .addColumn('cursor', 'text')
+    .addColumn('cursor', 'text', (c) => c.notNull())
     .addColumn('rate', 'integer', (c) => c.notNull())
     .addColumn('total', 'integer', (c) => c.notNull())
     .addColumn('done', 'integer', (c) => c.notNull())
     .addColumn('changed', 'integer', (c) => c.notNull())
-    .addColumn('error', 'text')
+    .addColumn('failed', 'integer', (c) => c.notNull())
     .addColumn('created_by', 'text', (c) => c.notNull())
     .addColumn('created_at', 'bigint', (c) => c.notNull())
     .addColumn('updated_at', 'bigint', (c) => c.notNull())
@@ -54,10 +57,37 @@ export async function up(db: Kysely<unknown>): Promise<void> {
 
   await schema.createTable('bulk_item')
     .addColumn('operation_id', 'text', (c) => c.notNull().references('bulk_operation.id'))
-    .addColumn('registration_id', 'text', (c) => c.notNull())
+    .addColumn('subject_id', 'text', (c) => c.notNull())
+    .addColumn('registration_id', 'text')
     .addColumn('result', 'text', (c) => c.notNull())
     .addColumn('reason', 'text')
     .addColumn('at', 'bigint', (c) => c.notNull())
-    .addPrimaryKeyConstraint('bulk_item_pk', ['operation_id', 'registration_id'])
+    .addPrimaryKeyConstraint('bulk_item_pk', ['operation_id', 'subject_id'])
     .execute();
+  await schema.createIndex('bulk_item_result').on('bulk_item').columns(['operation_id', 'result', 'subject_id']).execute();
+
+  // What is removed with a registration is found by it.
+  await schema.createIndex('execution_registration').on('execution').column('registration_id').where('registration_id', 'is not', null).execute();
+  await schema.createIndex('handed_in_registration').on('handed_in').column('registration_id').execute();
+
+  await schema.createTable('erasure')
+    .addColumn('id', 'text', (c) => c.primaryKey())
+    .addColumn('state', 'text', (c) => c.notNull())
+    .addColumn('subject_sealed', 'text')
+    .addColumn('key_id', 'text')
+    .addColumn('stage', 'text', (c) => c.notNull())
+    .addColumn('cursor', 'text', (c) => c.notNull())
+    .addColumn('removed', 'text', (c) => c.notNull())
+    .addColumn('created_by', 'text', (c) => c.notNull())
+    .addColumn('created_at', 'bigint', (c) => c.notNull())
+    .addColumn('ended_at', 'bigint')
+    .execute();
+  await schema.createIndex('erasure_state').on('erasure').columns(['state', 'created_at']).execute();
+
+  await schema.createTable('history_removal')
+    .addColumn('registration_id', 'text', (c) => c.primaryKey())
+    .addColumn('erasure_id', 'text', (c) => c.notNull().references('erasure.id'))
+    .addColumn('created_at', 'bigint', (c) => c.notNull())
+    .execute();
+  await schema.createIndex('history_removal_erasure').on('history_removal').column('erasure_id').execute();
 }

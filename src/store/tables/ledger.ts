@@ -50,7 +50,11 @@ export interface HandedInTable {
  */
 export type StepState = 'pending' | 'parked' | 'succeeded' | 'failed' | 'blocked' | 'cancelled' | 'skipped';
 
-/** Why a step is not tried now; see `FlowTable`. */
+/**
+ * Why a step is not tried now, for a reason of ours. `paused`: a person has paused its Action or its trigger. `down`: so
+ * many attempts at its Action failed that its receiver is taken to be down. `concurrency`: as many attempts at it run as
+ * its binding allows. `busy`: it has its share of this worker's sandboxes.
+ */
 export type HeldReason = 'paused' | 'down' | 'concurrency' | 'busy';
 
 /** One bound Action of one registration: everything about it fixed when the registration committed. */
@@ -84,8 +88,10 @@ export interface StepTable {
   redrives: Generated<number>;
   /** Set while it is held; null again as soon as it is let go. */
   held_reason: Generated<HeldReason | null>;
-  /** Since when: those held for longest go first. */
+  /** Since when it waits in the queue of its Action, until an attempt begins; those that wait for longest go first. */
   held_at: Generated<number | null>;
+  /** When it was let go; until its workflow has come for it, the room that was made is kept for it. */
+  let_go_at: Generated<number | null>;
 }
 
 export type AttemptOutcome = 'succeeded' | 'failed' | 'lost' | 'cancelled';

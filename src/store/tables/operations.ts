@@ -5,8 +5,9 @@ export interface FlowTable {
   /** Since when it is paused, and by which client. */
   paused_at: number | null;
   paused_by: string | null;
-  /** Failures in a row that count, over all registrations. */
+  /** Failures in a row over all registrations; those of one step in a row are one. While it is down, also its probes. */
   failures: number;
+  last_failed_step_id: string | null;
   /** Its receiver is taken to be down since then: one probe tries, the other steps are held. */
   down_since: number | null;
   /** The step that tries for all, and until when it is taken to be trying. */
@@ -14,7 +15,7 @@ export interface FlowTable {
   probe_until: number | null;
   /** When the next probe may begin. */
   next_probe_at: number | null;
-  /** Held steps are let go, oldest first, at a limited rate since then. */
+  /** Since then held steps are let go, oldest first, at a limited rate. */
   recovering_since: number | null;
   /** When the next of them may be let go. */
   next_release_at: number | null;
@@ -30,16 +31,15 @@ export interface BulkOperationTable {
   /** JSON: what to do with each. */
   options: string;
   state: 'running' | 'paused' | 'cancelled' | 'done';
-  /** Id of the last registration (or user) that is done. */
-  cursor: string | null;
+  /** Everybody up to this id, of a registration or a user, is done; empty at the beginning. */
+  cursor: string;
   /** Registrations a second. */
   rate: number;
   /** How many matched when it was made. */
   total: number;
   done: number;
   changed: number;
-  /** Why it is not going on, when it meets something that stops it. */
-  error: string | null;
+  failed: number;
   created_by: string;
   created_at: number;
   updated_at: number;
@@ -50,8 +50,10 @@ export interface BulkOperationTable {
 /** What became of one registration in a bulk operation. */
 export interface BulkItemTable {
   operation_id: string;
-  /** Of the registration; for a backfill of a user without one, that which was made. */
-  registration_id: string;
+  /** Of the registration; of the user, where a backfill goes over users. */
+  subject_id: string;
+  /** That which was changed, or made for the user. */
+  registration_id: string | null;
   result: 'changed' | 'unchanged' | 'failed';
   /** Why it was left as it was. */
   reason: string | null;

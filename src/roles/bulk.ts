@@ -1,0 +1,23 @@
+import type { Route } from '../http/endpoint.ts';
+import { operationsRoutes } from '../http/usher/operations-routes.ts';
+import { type BulkRunner, createBulkRunner } from '../jobs/bulk-runner.ts';
+import { createBulkWork } from '../jobs/bulk-work.ts';
+import type { Logger } from '../logger.ts';
+import { createBackfill } from '../registration/backfill.ts';
+import { createBulkOperationStore } from '../store/bulk-operations.ts';
+import { createBulkSubjects } from '../store/bulk-subjects.ts';
+import type { Database } from '../store/database.ts';
+import type { Keyring } from '../store/keyring.ts';
+import { createLedgerCommands } from '../store/ledger-commands.ts';
+import { createOutbox } from '../store/outbox.ts';
+
+/** Bulk operations: their endpoints, and what works on them. @param deps.wakeDispatcher must not throw. */
+export function createBulk(deps: { database: Database; keyring: Keyring; logger: Logger; wakeDispatcher(): void }): { bulkRunner: BulkRunner; bulkRoutes: Route[] } {
+  const { database, keyring, logger } = deps;
+  const operations = createBulkOperationStore({ database, keyring });
+  const subjects = createBulkSubjects({ database });
+  const backfill = createBackfill({ database, keyring, outbox: createOutbox({ database }) });
+  const work = createBulkWork({ commands: createLedgerCommands({ database }), backfill });
+  const bulkRunner = createBulkRunner({ database, operations, subjects, work, onCommitted: deps.wakeDispatcher, logger });
+  return { bulkRunner, bulkRoutes: operationsRoutes({ database, operations, subjects, wakeBulk: bulkRunner.wake }) };
+}

@@ -1,0 +1,74 @@
+import { sql } from 'kysely';
+import type { Database, Queryable } from './database.ts';
+import { createOutbox } from './outbox.ts';
+import type { HeldReason } from './schema.ts';
+
+/** Which held steps: of one Action, or of all but those of paused ones. */
+export interface HeldSteps {
+  actionId?: string;
+  reasons: readonly HeldReason[];
+}
+
+/** How long the room that was made for a step is kept, should its workflow not come for it. */
+export const KEPT_MS = 30_000;
+
+/**
+ * Lets up to `limit` held steps go, those that wait for longest first: their workflows are sent a look, and take them up
+ * anew. Steps of a registration that somebody else changes just now are passed over, so nothing is waited for.
+ *
+ * Once `tx` has been committed and somebody was let go, `database.signal('registration-due')` spares them a second.
+ *
+ * @returns the steps' ids.
+ */
+export async function letGo(database: Database, tx: Queryable, { actionId, reasons }: HeldSteps, limit: number): Promise<string[]> {
+  const gone = await tx
+    .with('chosen', (qb) => {
+      const held = qb.selectFrom('step')
+        .innerJoin('registration', 'registration.id', 'step.registration_id')
+        .select('step.id')
+        .where('step.held_reason', 'in', reasons)
+        .where('step.held_at', 'is not', null)
+        .where('step.state', 'in', ['pending', 'parked'])
+        .orderBy('step.held_at')
+        .limit(limit)
+        .forUpdate('registration')
+        .skipLocked();
+      if (actionId !== undefined) return held.where('step.action_id', '=', actionId);
+      return held.where(({ not, exists, selectFrom }) =>
+        not(exists(selectFrom('flow').select('flow.id').where('flow.id', '=', sql<string>`'action/' || step.action_id`).where('flow.paused_at', 'is not', null))));
+    })
+    .updateTable('step')
+    .set((eb) => ({ held_reason: null, let_go_at: database.now, wish: eb('wish', '+', 1) }))
+    .where('id', 'in', (eb) => eb.selectFrom('chosen').select('id'))
+    // Who had the registration before may have changed the step since it was chosen.
+    .where('held_reason', 'in', reasons)
+    .returning(['id', 'registration_id'])
+    .execute();
+  if (gone.length > 0) await createOutbox({ database }).makeDue(gone.map((step) => step.registration_id), tx);
+  return gone.map((step) => step.id);
+}
+
+/**
+ * How much room the Action has left: `limit` less the attempts that are alive, over all workers, and the steps that were
+ * let go and have not come yet.
+ */
+export async function roomLeft(database: Database, tx: Queryable, actionId: string, limit: number): Promise<{ free: number; kept: number }> {
+  const { alive, kept } = await tx
+    .selectNoFrom((eb) => [
+      eb.selectFrom('attempt')
+        .select(({ fn }) => fn.countAll<number>().as('n'))
+        .where('attempt.action_id', '=', actionId)
+        .where('attempt.ended_at', 'is', null)
+        .where('attempt.leased_until', '>', database.now)
+        .as('alive'),
+      eb.selectFrom('step')
+        .select(({ fn }) => fn.countAll<number>().as('n'))
+        .where('step.action_id', '=', actionId)
+        .where('step.held_at', 'is not', null)
+        .where('step.let_go_at', '>', sql<number>`${database.now} - ${sql.lit(KEPT_MS)}`)
+        .where('step.state', 'in', ['pending', 'parked'])
+        .as('kept'),
+    ])
+    .executeTakeFirstOrThrow();
+  return { free: limit - Number(alive) - Number(kept), kept: Number(kept) };
+}

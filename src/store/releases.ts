@@ -1,0 +1,122 @@
+import { SHARE_OF_ONE_ACTION } from '../domain/worker-slots.ts';
+import type { Database, Queryable } from './database.ts';
+import { changeFlow, flowIdOf, type FlowRow, lockFlow, POST_USER_REGISTRATION_FLOW } from './flow-rows.ts';
+import { policyOf } from './ledger-rows.ts';
+import { type HeldSteps, KEPT_MS, letGo, roomLeft } from './let-go.ts';
+import { beginProbe, isProbeDue } from './receiver.ts';
+
+/** Steps a second that are let go after a pause or an outage, over all Actions: a receiver that has just come back is not run down. */
+const RELEASES_A_SECOND = 20;
+const ROUND_MS = 1000;
+
+/** What lets held steps go when no attempt's end does. Any number of processes may do it at once. */
+export interface Releases {
+  /**
+   * Does what is due: lets one step try for each receiver that is down, lets steps go at a limited rate where a receiver
+   * is up again or a pause has ended, and fills room that nobody has come for (a crash, a lost attempt).
+   *
+   * @returns how many steps were let go; their registrations are due then.
+   */
+  round(): Promise<number>;
+  /** The names of the Actions whose receivers are taken to be down. */
+  down(): Promise<string[]>;
+}
+
+export function createReleases({ database }: { database: Database }): Releases {
+  const { db } = database;
+
+  /** Writes to one row of `flow`, as it is under its lock. */
+  async function locked(id: string, work: (tx: Queryable, row: FlowRow, now: number) => Promise<number>): Promise<number> {
+    return await database.transaction(async (tx) => {
+      const row = await lockFlow(database, tx, id);
+      const { now } = await tx.selectNoFrom(database.now.as('now')).executeTakeFirstOrThrow();
+      return await work(tx, row, now);
+    });
+  }
+
+  async function probe(id: string): Promise<number> {
+    return await locked(id, async (tx, row, now) => {
+      if (!isProbeDue(row, now)) return 0;
+      const [stepId] = await letGo(database, tx, { actionId: actionIdOf(id), reasons: ['down'] }, 1);
+      // Where nothing is held, the next claim tries.
+      if (stepId === undefined) return 0;
+      await changeFlow(tx, id, beginProbe(stepId, now, KEPT_MS), now);
+      return 1;
+    });
+  }
+
+  async function release(id: string, limit: number): Promise<number> {
+    return await locked(id, async (tx, row, now) => {
+      if (row.recovering_since === null || (row.next_release_at ?? 0) > now) return 0;
+      const which: HeldSteps = id === POST_USER_REGISTRATION_FLOW ? { reasons: ['paused'] } : { actionId: actionIdOf(id), reasons: ['paused', 'down'] };
+      const gone = await letGo(database, tx, which, limit);
+      // Fewer than asked for does not mean that none is left: some may have been passed over.
+      const isOver = gone.length === 0 && !(await isAnyHeld(tx, which));
+      await changeFlow(tx, id, isOver ? { recovering_since: null, next_release_at: null } : { next_release_at: now + ROUND_MS }, now);
+      return gone.length;
+    });
+  }
+
+  async function fill(actionId: string): Promise<number> {
+    return await locked(flowIdOf(actionId), async (tx) => {
+      const oldest = await tx.selectFrom('step')
+        .select(['policy', 'held_reason'])
+        .where('action_id', '=', actionId)
+        .where('held_at', 'is not', null)
+        .where('held_reason', 'in', ['concurrency', 'busy'])
+        .where('state', 'in', ['pending', 'parked'])
+        .orderBy('held_at')
+        .limit(1)
+        .executeTakeFirst();
+      if (oldest === undefined) return 0;
+      // How many workers there are is not known; one of them has this much room.
+      const limit = oldest.held_reason === 'concurrency' ? (policyOf(oldest).concurrency ?? 1) : SHARE_OF_ONE_ACTION;
+      const { free } = await roomLeft(database, tx, actionId, limit);
+      if (free <= 0) return 0;
+      return (await letGo(database, tx, { actionId, reasons: ['concurrency', 'busy'] }, free)).length;
+    });
+  }
+
+  async function isAnyHeld(tx: Queryable, { actionId, reasons }: HeldSteps): Promise<boolean> {
+    let query = tx.selectFrom('step').select('id').where('held_reason', 'in', reasons).where('state', 'in', ['pending', 'parked']).limit(1);
+    if (actionId !== undefined) query = query.where('action_id', '=', actionId).where('held_at', 'is not', null);
+    return (await query.executeTakeFirst()) !== undefined;
+  }
+
+  return {
+    async round() {
+      const rows = await db.selectFrom('flow')
+        .selectAll()
+        .select(database.now.as('now'))
+        .where((eb) => eb.or([eb('down_since', 'is not', null), eb('recovering_since', 'is not', null), eb('paused_at', 'is not', null)]))
+        .execute();
+      let count = 0;
+      // While the trigger is paused, whatever is let go comes back.
+      const isPaused = rows.some(({ id, paused_at: pausedAt }) => id === POST_USER_REGISTRATION_FLOW && pausedAt !== null);
+      if (!isPaused) {
+        const free = rows.filter((row) => row.paused_at === null);
+        for (const row of free) if (isProbeDue(row, row.now)) count += await probe(row.id);
+        const recovering = free.filter((row) => row.recovering_since !== null);
+        for (const row of recovering) {
+          if ((row.next_release_at ?? 0) <= row.now) count += await release(row.id, Math.ceil(RELEASES_A_SECOND / recovering.length));
+        }
+      }
+      const waiting = await db.selectFrom('step').select('action_id').distinct().where('held_reason', 'in', ['concurrency', 'busy']).execute();
+      for (const { action_id: actionId } of waiting) count += await fill(actionId);
+      if (count > 0) database.signal('registration-due');
+      return count;
+    },
+
+    async down() {
+      const rows = await db.selectFrom('flow').select('id').where('down_since', 'is not', null).where('id', 'like', 'action/%').execute();
+      if (rows.length === 0) return [];
+      const ids = rows.map(({ id }) => actionIdOf(id));
+      const actions = await db.selectFrom('action').select('name').where('id', 'in', ids).orderBy('name').execute();
+      return actions.map(({ name }) => name);
+    },
+  };
+}
+
+function actionIdOf(flowId: string): string {
+  return flowId.slice(flowId.indexOf('/') + 1);
+}

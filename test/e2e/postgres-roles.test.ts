@@ -1,0 +1,91 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ManagementClient } from '../../examples/management-client.ts';
+import { type Receiver, startReceiver } from '../../examples/receiver.ts';
+import { startRegistry, type TestRegistry } from '../builds/registry.ts';
+import { startTestDevServer, type TestDevServer } from '../helpers/dev-server.ts';
+import { postgresMissing, type PostgresServer, startPostgres } from '../helpers/postgres.ts';
+import { bindTellingActions, deliveries, tellingAction } from './actions.ts';
+import { createUsherOnPostgres, type RoleOnPostgres, type UsherOnPostgres } from './postgres-usher.ts';
+import { until } from './until.ts';
+import { ask, signUp } from './usher-process.ts';
+
+const NO_REGISTRY = { npm_config_registry: 'http://127.0.0.1:1/' };
+
+describe.skipIf(postgresMissing() !== null)('two api and two workers on one PostgreSQL', () => {
+  let postgres: PostgresServer;
+  let temporal: TestDevServer;
+  let registry: TestRegistry;
+  let receiver: Receiver;
+  let usher: UsherOnPostgres;
+  let apis: RoleOnPostgres[];
+  let workers: RoleOnPostgres[];
+  let management: ManagementClient[];
+
+  beforeAll(async () => {
+    [postgres, temporal, registry, receiver] = await Promise.all([startPostgres(), startTestDevServer(), startRegistry(), startReceiver(() => ({ status: 200 }))]);
+    await registry.publish('greeting', '1.0.0', { files: { 'index.js': `module.exports = (name) => 'hello ' + name;` } });
+    usher = await createUsherOnPostgres({ databaseUrl: await postgres.createDatabase(), temporalAddress: temporal.address });
+    // At once, on an empty database: each migrates, or waits for the one that does.
+    [apis, workers] = await Promise.all([
+      Promise.all([1, 2].map(() => usher.start('api', { npm_config_registry: registry.url }))),
+      Promise.all([1, 2].map(() => usher.start('worker', NO_REGISTRY))),
+    ]);
+    management = await Promise.all(apis.map((api) => usher.management(api)));
+  });
+  afterAll(async () => {
+    await usher?.close();
+    await Promise.all([receiver?.close(), registry?.close(), temporal?.stop(), postgres?.stop()]);
+  });
+
+  test('an Action with a package, made over one api, runs on both workers, which have an empty disk and no npm registry', async () => {
+    const code = `const greeting = require('greeting');\n${tellingAction('Greet').replace('event.user.email,', 'greeting(event.user.email),')}`;
+    const id = await management[0]!.deployAction({
+      name: 'Greet',
+      triggerId: 'post-user-registration',
+      code,
+      dependencies: [{ name: 'greeting', version: '1.0.0' }],
+      secrets: [{ name: 'RECEIVER', value: receiver.url }],
+    });
+    await management[1]!.bind('post-user-registration', [id]);
+    const asked = registry.requests.length;
+    const emails = Array.from({ length: 24 }, (_, n) => `greeted-${n}@example.com`);
+
+    await Promise.all(emails.map(async (email, n) => expect(await signUp(apis[n % 2]!.address, email)).toMatchObject({ status: 200 })));
+
+    const seen = await until('every registration has succeeded', async () => {
+      const registrations = await usher.registrations('greeted-%');
+      return registrations.length === emails.length && registrations.every(({ outcome }) => outcome === 'succeeded') ? registrations : null;
+    });
+    expect(deliveries(receiver).map(({ email }) => email).toSorted()).toEqual(emails.map((email) => `hello ${email}`).toSorted());
+    expect(new Set(seen.flatMap(({ steps }) => steps.flatMap(({ attempts }) => attempts.map((attempt) => attempt.worker_id)))).size).toBe(2);
+    expect(registry.requests.length).toBe(asked);
+    const execution = await management[1]!.call<{ status: string }>('GET', `/actions/executions/${seen[0]!.id}`);
+    expect(execution).toMatchObject({ status: 'final' });
+    for (const api of apis) expect(await ask(api.address, '/readyz')).toMatchObject({ status: 200, body: { status: 'ready' } });
+  });
+
+  test('what is changed over one api counts at the other at once', async () => {
+    const [one, two] = management as [ManagementClient, ManagementClient];
+    await bindTellingActions(one, receiver, ['Before', 'After']);
+    expect((await signUp(apis[1]!.address, 'changed@example.com')).status).toBe(200);
+    await until('both have run', () => deliveries(receiver).filter(({ email }) => email === 'changed@example.com').length === 2);
+
+    // A token of one opens the other; a client, its secret and a connection are read anew at each request.
+    const client = await one.call<{ client_id: string; client_secret: string }>('POST', '/clients', { name: 'Elsewhere', app_type: 'non_interactive' });
+    const [connection] = await two.call<{ id: string }[]>('GET', '/connections');
+    await two.call('PATCH', `/connections/${connection!.id}`, { options: { disable_signup: true } });
+    expect((await signUp(apis[0]!.address, 'refused@example.com')).status).toBe(400);
+    await one.call('PATCH', `/connections/${connection!.id}`, { options: { disable_signup: false } });
+    expect((await signUp(apis[1]!.address, 'allowed@example.com')).status).toBe(200);
+
+    const login = (api: RoleOnPostgres) => fetch(`${api.address}/oauth/token`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ grant_type: 'client_credentials', client_id: client.client_id, client_secret: client.client_secret, audience: `${api.address}/api/v2/` }),
+    });
+    // It has no grant, so it is known and refused.
+    expect((await login(apis[1]!)).status).toBe(403);
+    await two.call('DELETE', `/clients/${client.client_id}`);
+    expect((await login(apis[0]!)).status).toBe(401);
+  });
+});
