@@ -26,6 +26,8 @@ export interface OwnUsher {
 export interface RunningUsher {
   api: string;
   webUi: string | null;
+  /** Where each role serves `/healthz`, `/readyz` and `/metrics`. */
+  ops: { api?: string; worker?: string };
   clientId: string;
   clientSecretFile: string;
   /** With `--https`. */

@@ -1,6 +1,7 @@
 import { closest } from 'fastest-levenshtein';
 import ipaddr from 'ipaddr.js';
 import { resolve } from 'node:path';
+import { DEFAULT_RETENTION, type Retention } from './domain/retention.ts';
 import { DEFAULT_RATE_LIMITS, type RateLimitKind, type RateLimits } from './domain/rate-limits.ts';
 import { temporalSettings, type TemporalSettings } from './temporal/connection.ts';
 
@@ -18,6 +19,8 @@ export interface Config {
   clientSecret: string | null;
   /** 32 bytes; null: made on the first start and kept in the data directory. */
   masterKey: Buffer | null;
+  /** The master key before, while the store is on its way from that one; null: it is not. */
+  previousMasterKey: Buffer | null;
   trustedProxies: string[];
   ja3Header: string | null;
   ja4Header: string | null;
@@ -27,6 +30,7 @@ export interface Config {
   /** Path of a bundle of authorities to trust beside Node's own. */
   extraCaCerts: string | null;
   rateLimits: RateLimits;
+  retention: Retention;
   /** Where mails go; null: they are kept and shown. */
   smtp: { url: string; from: string } | null;
   /** Where text messages go; null: they are kept and shown. */
@@ -74,11 +78,13 @@ export const VARIABLES = {
   USHER_CLIENT_ID: { default: 'made on the first start', about: 'Client id of the first client.', parse: pattern(/^[\w.-]{1,64}$/, '1 to 64 letters, digits, ".", "_" or "-"') },
   USHER_CLIENT_SECRET: { default: 'made on the first start', about: 'Secret of the first client, at least 32 characters.', parse: pattern(/^[\x21-\x7e]{32,512}$/, 'at least 32 printable characters without spaces, e.g. from `openssl rand -base64 48`') },
   USHER_MASTER_KEY: { default: 'made on the first start', about: 'Key under which secrets, events and logs are sealed: 32 bytes in base64.', parse: masterKey },
+  USHER_MASTER_KEY_PREVIOUS: { default: 'none', about: 'The master key before, while it is [replaced](docs/data-protection.md#keys) by `USHER_MASTER_KEY`.', parse: masterKey },
   USHER_TRUST_PROXY: { default: 'none', about: 'CIDRs of proxies whose `X-Forwarded-*` and fingerprint headers are believed, separated by commas.', parse: cidrs },
   USHER_JA3_HEADER: { default: 'none', about: 'Header in which a trusted proxy puts the JA3 fingerprint.', parse: headerName },
   USHER_JA4_HEADER: { default: 'none', about: 'Header in which a trusted proxy puts the JA4 fingerprint.', parse: headerName },
   USHER_EGRESS_ALLOW: { default: 'none', about: 'CIDRs of private networks that Actions may connect to, separated by commas.', parse: cidrs },
   USHER_RATE_LIMITS: { default: 'signUp=60,token=120,passwordless=30,management=1200', about: 'Requests that one address may make in a minute, by kind; `off`, alone or for a kind, is no limit.', parse: rateLimits },
+  USHER_RETENTION_DAYS: { default: 'registrations=90,logs=30', about: 'Days after which closed registrations and entries of the tenant log are deleted; `off`, alone or for a kind, keeps them.', parse: retention },
   USHER_SMTP_URL: { default: 'none', about: 'SMTP server for mails: `smtp://` or `smtps://`, with user and password where it wants them. Without it, mails are kept and shown on a page whose link the start prints.', parse: url('smtp', 'smtps') },
   USHER_MAIL_FROM: { default: 'none', about: 'Address that mails come from, such as `Example <no-reply@example.com>`.', parse: pattern(/^[^\r\n]*[^\s@<>]+@[\w.-]+>?$/, 'an address, e.g. Example <no-reply@example.com>') },
   USHER_SMS_URL: { default: 'none', about: 'HTTP gateway for text messages, which gets a `POST` of `{"to", "from"?, "text"}`. Without it, they are kept and shown on that page too.', parse: url('http', 'https') },
@@ -135,6 +141,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, workingDir: string): Config {
     clientId: read('USHER_CLIENT_ID', VARIABLES.USHER_CLIENT_ID),
     clientSecret: read('USHER_CLIENT_SECRET', VARIABLES.USHER_CLIENT_SECRET),
     masterKey: read('USHER_MASTER_KEY', VARIABLES.USHER_MASTER_KEY),
+    previousMasterKey: read('USHER_MASTER_KEY_PREVIOUS', VARIABLES.USHER_MASTER_KEY_PREVIOUS),
     trustedProxies: read('USHER_TRUST_PROXY', VARIABLES.USHER_TRUST_PROXY) ?? [],
     ja3Header: read('USHER_JA3_HEADER', VARIABLES.USHER_JA3_HEADER),
     ja4Header: read('USHER_JA4_HEADER', VARIABLES.USHER_JA4_HEADER),
@@ -142,6 +149,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, workingDir: string): Config {
     ownCertificate: cert === null || key === null ? null : { cert, key },
     extraCaCerts: path('USHER_EXTRA_CA_CERTS'),
     rateLimits: read('USHER_RATE_LIMITS', VARIABLES.USHER_RATE_LIMITS) ?? DEFAULT_RATE_LIMITS,
+    retention: read('USHER_RETENTION_DAYS', VARIABLES.USHER_RETENTION_DAYS) ?? DEFAULT_RETENTION,
     smtp: smtpUrl === null || mailFrom === null ? null : { url: smtpUrl, from: mailFrom },
     smsGateway: smsUrl === null ? null : { url: smsUrl, authorization: smsAuthorization },
     logLevel: read('USHER_LOG_LEVEL', VARIABLES.USHER_LOG_LEVEL) ?? VARIABLES.USHER_LOG_LEVEL.default,
@@ -152,6 +160,10 @@ export function loadConfig(env: NodeJS.ProcessEnv, workingDir: string): Config {
     temporal: readTemporal(env, problems),
     cacheDir: resolve(env['XDG_CACHE_HOME'] || resolve(env['HOME'] || workingDir, '.cache'), 'usher'),
   };
+  const { masterKey: current, previousMasterKey: previous } = config;
+  if (previous !== null && (current === null || current.equals(previous)) && !problems.some((problem) => problem.startsWith('USHER_MASTER_KEY '))) {
+    problems.push(`USHER_MASTER_KEY_PREVIOUS ${current === null ? 'is set without USHER_MASTER_KEY' : 'is the same as USHER_MASTER_KEY'}: set both, the new key and the one before, or only USHER_MASTER_KEY`);
+  }
   if (config.clientSecret !== null && config.clientId === null) {
     problems.push('USHER_CLIENT_SECRET is set without USHER_CLIENT_ID: set both or neither');
   }
@@ -251,18 +263,26 @@ function headerName(value: string): string {
   return value.toLowerCase();
 }
 
-/** What is not named keeps its default. */
-function rateLimits(value: string): RateLimits {
-  const kinds = Object.keys(DEFAULT_RATE_LIMITS) as RateLimitKind[];
-  if (value === 'off') return Object.fromEntries(kinds.map((kind) => [kind, null])) as RateLimits;
+/** `kind=number` for some kinds, or `off`, alone or for a kind; what is not named keeps its default. */
+function numbersByKind<K extends string>(value: string, defaults: Record<K, number | null>, meaning: string): Record<K, number | null> {
+  const kinds = Object.keys(defaults) as K[];
+  if (value === 'off') return Object.fromEntries(kinds.map((kind) => [kind, null])) as Record<K, null>;
   const given = value.split(',').map((part) => {
-    const [, kind, limit] = /^\s*(\w+)\s*=\s*(off|[1-9]\d{0,6})\s*$/.exec(part) ?? [];
-    if (kind === undefined || limit === undefined || !kinds.includes(kind as RateLimitKind)) {
-      throw new Error(`must be "off", or requests in a minute by kind, e.g. signUp=60,token=120 (kinds: ${kinds.join(', ')}); "${part}" is neither`);
+    const [, kind, number] = /^\s*(\w+)\s*=\s*(off|[1-9]\d{0,6})\s*$/.exec(part) ?? [];
+    if (kind === undefined || number === undefined || !kinds.includes(kind as K)) {
+      throw new Error(`must be "off", or ${meaning} (kinds: ${kinds.join(', ')}); "${part}" is neither`);
     }
-    return [kind, limit === 'off' ? null : Number(limit)];
+    return [kind, number === 'off' ? null : Number(number)];
   });
-  return { ...DEFAULT_RATE_LIMITS, ...(Object.fromEntries(given) as Partial<RateLimits>) };
+  return { ...defaults, ...(Object.fromEntries(given) as Partial<Record<K, number | null>>) };
+}
+
+function rateLimits(value: string): RateLimits {
+  return numbersByKind(value, DEFAULT_RATE_LIMITS, 'requests in a minute by kind, e.g. signUp=60,token=120');
+}
+
+function retention(value: string): Retention {
+  return numbersByKind<keyof Retention>(value, DEFAULT_RETENTION, 'days by kind, e.g. registrations=365,logs=30');
 }
 
 function logLevel(value: string): string {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { access, chmod, constants, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asStartError, StartError } from './start-error.ts';
@@ -15,6 +16,8 @@ export interface TlsPaths {
 /** Where things stand in the data directory. */
 export interface DataPaths {
   store: string;
+  /** There once the store has moved to PostgreSQL, so that nobody goes on with the file. */
+  moved: string;
   masterKey: string;
   clientSecret: string;
   cache: string;
@@ -29,6 +32,7 @@ export function dataPaths(dataDir: string): DataPaths {
   const tls = join(dataDir, 'tls');
   return {
     store: join(dataDir, 'usher.db'),
+    moved: join(dataDir, 'moved-to-postgres.json'),
     masterKey: join(dataDir, 'master-key'),
     clientSecret: join(dataDir, 'client-secret'),
     cache: join(dataDir, 'cache'),
@@ -69,6 +73,15 @@ async function makeFolder(path: string, mode: number): Promise<void> {
     if (error.code !== 'EPERM') throw error;
   });
   await access(path, constants.W_OK | constants.X_OK);
+}
+
+/** @throws {StartError} when the embedded store of the data directory has moved to PostgreSQL. */
+export function refuseMoved({ store, moved }: DataPaths): void {
+  if (!existsSync(moved)) return;
+  throw new StartError(
+    `The store ${store} has moved to PostgreSQL, as ${moved} says: set DATABASE_URL. If the move was interrupted, run \`usher move-to-postgres\` again. ` +
+      'To give the move up and go on with the file, without anything that was registered in PostgreSQL, delete that note.',
+  );
 }
 
 /**

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
-import { type DataPaths, prepareDataDir, readMasterKey } from './data-dir.ts';
+import { type DataPaths, prepareDataDir, readMasterKey, refuseMoved } from './data-dir.ts';
 import { asStartError, StartError } from './start-error.ts';
 import { type Database, isStoreUnavailable } from './store/database.ts';
 import { createKeyring, hasMasterKey, type Keyring, WrongMasterKeyError } from './store/keyring.ts';
 import { acquireLock, type Lock, LockedError } from './store/lock.ts';
 import { StoreNewerError } from './store/migrate.ts';
-import { migrateStore, nameOfStore, openStore } from './store/open-store.ts';
+import { migrateStore, nameOfStore, openStore, type StorePlace } from './store/open-store.ts';
 import { checkPostgresVersion, PostgresTooOldError } from './store/postgres.ts';
 
 /** The opened data directory: store at its newest tables, and the keys. */
@@ -21,9 +21,10 @@ export interface Installation {
  *
  * @throws {StartError} with one sentence that says what is wrong and what to do; nothing is damaged then.
  */
-export async function openInstallation(options: { dataDir: string; databaseUrl: string | null; masterKey: Buffer | null }): Promise<Installation> {
+export async function openInstallation(options: { dataDir: string; databaseUrl: string | null; masterKey: Buffer | null; previousMasterKey?: Buffer | null }): Promise<Installation> {
   const paths = await prepareDataDir(options.dataDir);
   const place = { databaseUrl: options.databaseUrl, file: paths.store };
+  if (place.databaseUrl === null) refuseMoved(paths);
   const readKey = (isStoreMade: () => Promise<boolean>) => readMasterKey(paths, { given: options.masterKey, store: nameOfStore(place), isStoreMade });
   let database: Database | undefined;
   try {
@@ -34,19 +35,24 @@ export async function openInstallation(options: { dataDir: string; databaseUrl: 
     if (opened.dialect === 'postgres') await checkPostgresVersion(opened);
     const masterKey = keyOfFile ?? (await readKey(() => hasMasterKey(opened)));
     await migrateStore(place, opened);
-    const keyring = createKeyring(opened, masterKey);
+    const keyring = createKeyring(opened, masterKey, options.previousMasterKey);
     await keyring.prepare();
     return { paths, database: opened, keyring, close: () => opened.close() };
   } catch (error) {
     await database?.close();
-    if (error instanceof WrongMasterKeyError || error instanceof StoreNewerError || error instanceof PostgresTooOldError) {
-      throw new StartError(error.message, { cause: error });
-    }
-    if (options.databaseUrl !== null && isStoreUnavailable(error)) {
-      throw new StartError(`${nameOfStore(place)} cannot be used now (${(error as Error).message}): see that PostgreSQL runs there and takes writes, and that DATABASE_URL names it; nothing was changed.`, { cause: error });
-    }
-    throw asStartError(error, nameOfStore(place));
+    throw explainStoreError(error, place);
   }
+}
+
+/** The error of a store as a sentence for people; one that is for developers comes back unchanged. */
+export function explainStoreError(error: unknown, place: StorePlace): unknown {
+  if (error instanceof WrongMasterKeyError || error instanceof StoreNewerError || error instanceof PostgresTooOldError) {
+    return new StartError(error.message, { cause: error });
+  }
+  if (place.databaseUrl !== null && isStoreUnavailable(error)) {
+    return new StartError(`${nameOfStore(place)} cannot be used now (${(error as Error).message}): see that PostgreSQL runs there and takes writes, and that DATABASE_URL names it; nothing was changed.`, { cause: error });
+  }
+  return asStartError(error, nameOfStore(place));
 }
 
 /** How long a starting role waits for a predecessor that is just dying. */

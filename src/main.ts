@@ -103,6 +103,10 @@ async function runRole(
       }),
       // Only where everything runs on one machine do Actions reach the services of that machine.
       loopbackOpen: supervised,
+      onOpsListening(address) {
+        if (supervised) tell({ type: 'ops-listening', address });
+        else logger.info({ address }, `the role ${name} serves /healthz, /readyz and /metrics`);
+      },
       onReady(facts) {
         if (supervised) tell({ type: 'ready', facts });
         else logger.info({ ...facts, ...(https ? { NODE_EXTRA_CA_CERTS: paths.ca } : {}) }, `the role ${name} is ready`);

@@ -5,6 +5,8 @@ export type Role = 'api' | 'worker';
 
 /** What a role tells its supervisor. */
 export type RoleMessage =
+  /** Its health and metrics are served at this origin. */
+  | { type: 'ops-listening'; address: string }
   | { type: 'ready'; facts: Record<string, string> }
   /** It cannot start; the message is for people. */
   | { type: 'fatal'; message: string };
@@ -47,6 +49,7 @@ export function createRoleProcess(options: {
   args: string[];
   env: NodeJS.ProcessEnv;
   logger: Logger;
+  onOpsListening(address: string): void;
   onReady(facts: Record<string, string>): void;
   onDown(reason: string, pauseMs: number): void;
   onFatal(message: string): void;
@@ -65,7 +68,9 @@ export function createRoleProcess(options: {
     child = started;
     let why: string | undefined;
     started.on('message', (message: RoleMessage) => {
-      if (message.type === 'ready') {
+      if (message.type === 'ops-listening') {
+        options.onOpsListening(message.address);
+      } else if (message.type === 'ready') {
         hasBeenReady = true;
         options.onReady(message.facts);
       } else if (hasBeenReady) {

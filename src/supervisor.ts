@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
+import { existsSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { type Config, DEFAULT_PORT } from './config.ts';
 import { dataPaths, prepareDataDir } from './data-dir.ts';
 import { openInstallation, takeLock } from './installation.ts';
@@ -16,6 +16,8 @@ export interface RunningUsher {
   pid: number;
   api: string;
   webUi: string | null;
+  /** Where each role serves `/healthz`, `/readyz` and `/metrics`. */
+  ops: Partial<Record<Role, string>>;
   clientId: string;
   clientSecretFile: string;
   /** The certificate of the authority to trust, with `--https`. */
@@ -54,6 +56,9 @@ export function createSupervisor(options: {
   /** Null with a Temporal server elsewhere. */
   let ports: ClaimedPorts | null = null;
   let devServer: DevServer | undefined;
+  /** What is written for scripts; null before sign-ups are served. */
+  let running: RunningUsher | null = null;
+  const ops: RunningUsher['ops'] = {};
   let temporalTask: Promise<void> = Promise.resolve();
 
   function setStatus(name: string, state: string | null): void {
@@ -81,7 +86,23 @@ export function createSupervisor(options: {
       onDataLost: ({ reason, movedTo }) => say(`Temporal's database could not be used (${reason}): it is kept as ${movedTo}, a new one was made, and what was open starts again from the ledger.`),
     });
     await devServer.start();
-    say(`Temporal serves; its Web UI is http://127.0.0.1:${ports.ui}`);
+    say(`Temporal serves; its Web UI is ${webUiOf(ports)}`);
+  }
+
+  function writeRunning(facts: RunningUsher): void {
+    writeFileSync(dataPaths(config.dataDir).running, JSON.stringify(facts, null, 2));
+  }
+
+  /** Also when a role was started again: it may have another port. */
+  function tellOps(role: Role, address: string): void {
+    ops[role] = address;
+    if (running === null) return;
+    try {
+      writeRunning(running);
+    } catch (error) {
+      // A disk that is full just now does not end what runs.
+      logger.warn({ err: error, role, address }, 'where a role serves its metrics could not be written to running.json');
+    }
   }
 
   function startRole(role: Role, env: NodeJS.ProcessEnv): Promise<Record<string, string>> {
@@ -92,6 +113,7 @@ export function createSupervisor(options: {
         args: options.https ? ['--https'] : [],
         env,
         logger,
+        onOpsListening: (address) => tellOps(role, address),
         onReady: (facts) => {
           if (role === 'worker') {
             setStatus('worker', null);
@@ -120,6 +142,7 @@ export function createSupervisor(options: {
 
       ports = config.temporal.address === null ? await claimTemporalPorts({ folder: paths.temporal, logger }) : null;
       const env = roleEnv(options.env, ports, config.temporal.namespace);
+      const workerEnv = { ...env, ...opsPortOfWorker(config.opsPort) };
       if (ports !== null) degraded['temporal'] = 'starting';
       const apiReady = startRole('api', env);
       if (ports !== null) {
@@ -129,7 +152,7 @@ export function createSupervisor(options: {
           say(error instanceof Error ? error.message : String(error));
         });
       }
-      void startRole('worker', env).then(() => say('Ready: registrations run.'));
+      void startRole('worker', workerEnv).then(() => say('Ready: registrations run.'));
 
       const facts = await apiReady;
       const port = facts['port']!;
@@ -140,15 +163,16 @@ export function createSupervisor(options: {
       tellPort();
       // When it is started again, it serves where it did before.
       env['USHER_PORT'] = port;
-      const running: RunningUsher = {
+      running = {
         pid: process.pid,
         api: facts['address']!,
-        webUi: ports === null ? null : `http://127.0.0.1:${ports.ui}`,
+        webUi: ports === null ? config.temporalUiUrl : webUiOf(ports),
+        ops,
         clientId: facts['clientId']!,
         clientSecretFile: paths.clientSecret,
         ...(options.https ? { caFile: paths.tls.ca } : {}),
       };
-      await writeFile(paths.running, JSON.stringify(running, null, 2));
+      writeRunning(running);
       sayHello(say, { running, messages: facts['messages'], isolation: facts['isolation']!, secretGiven: config.clientSecret !== null, temporalAddress: config.temporal.address, publicUrl: config.publicUrl });
     },
 
@@ -169,7 +193,16 @@ export function createSupervisor(options: {
 function roleEnv(env: NodeJS.ProcessEnv, ports: DevServerPorts | null, namespace: string): NodeJS.ProcessEnv {
   if (ports === null) return { ...env };
   const others = Object.entries(env).filter(([name]) => !name.startsWith('TEMPORAL_'));
-  return { ...Object.fromEntries(others), TEMPORAL_ADDRESS: `127.0.0.1:${ports.grpc}`, TEMPORAL_NAMESPACE: namespace };
+  return { ...Object.fromEntries(others), TEMPORAL_ADDRESS: `127.0.0.1:${ports.grpc}`, TEMPORAL_NAMESPACE: namespace, USHER_TEMPORAL_UI_URL: webUiOf(ports) };
+}
+
+function webUiOf(ports: DevServerPorts): string {
+  return `http://127.0.0.1:${ports.ui}`;
+}
+
+/** The one after the API's; where no port was named, each role finds a free one. */
+function opsPortOfWorker(port: number | null): { USHER_OPS_PORT?: string } {
+  return port === null || port === 0 ? {} : { USHER_OPS_PORT: String(port + 1) };
 }
 
 function sayHello(
@@ -184,6 +217,7 @@ function sayHello(
   if (running.caFile !== undefined) say(`  Trust      NODE_EXTRA_CA_CERTS=${running.caFile}`);
   say(`  Web UI     ${running.webUi ?? `that of the Temporal server at ${temporalAddress}`}`);
   say(`  Client     ${running.clientId} (the secret is ${secret})`);
+  say(`  Metrics    ${Object.entries(running.ops).map(([role, origin]) => `${origin}/metrics (${role})`).join(', ')}`);
   if (messages !== undefined) say(`  Messages   ${messages}`);
   for (const [index, wall] of isolation.split('\n').entries()) say(`  ${index === 0 ? 'Isolation' : '         '}  ${wall}`);
   say('  Sign up    ' + [

@@ -43,6 +43,8 @@ export const SCOPES = [
   'update:tenant_settings',
   'read:logs',
   'read:logs_users',
+  'read:encryption_keys',
+  'update:encryption_keys',
   'create:registrations',
   'read:executions',
   'update:executions',

@@ -33,7 +33,7 @@ export interface AppDeps {
 }
 
 /** Paths that tell how the process is: without limits, and without a body that could hold them up. */
-const OPERATIONS = 'operations';
+const HEALTH = 'health';
 
 /** Puts the HTTP API together. Does not listen. */
 export function createApp({ logger, auth, routes, origins, trustedProxies, rateLimits, publicUrl = null, tracing = NO_TRACING, checkAnswers = false }: AppDeps): Express {
@@ -44,14 +44,14 @@ export function createApp({ logger, auth, routes, origins, trustedProxies, rateL
   // A browser keeps HSTS for every port of a host: right for a public name, and a trap on `localhost`.
   app.use(helmet({ strictTransportSecurity: publicUrl?.startsWith('https:') === true }));
   app.use(logRequests({ logger, tracing }));
-  app.use(mount(all.filter(({ endpoint }) => endpoint.tag === OPERATIONS)));
+  app.use(mount(all.filter(({ endpoint }) => endpoint.tag === HEALTH)));
 
   const cors = origins === undefined ? null : createCors({ origins });
   if (cors !== null) app.use(CORS_PATHS, cors.beforeBody);
   app.use(limitRates(rateLimits));
   app.use(readBody());
   if (cors !== null) app.use(CORS_PATHS, cors.afterBody);
-  app.use(mount(all.filter(({ endpoint }) => endpoint.tag !== OPERATIONS)));
+  app.use(mount(all.filter(({ endpoint }) => endpoint.tag !== HEALTH)));
 
   app.use(notHere);
   app.use(createErrorHandler({ logger }));

@@ -2,12 +2,10 @@ import cors from 'cors';
 import type { Request, RequestHandler } from 'express';
 import type { ClientOrigins } from '../store/client-origins.ts';
 import { basicCredentials } from './authentication/token-request.ts';
+import { PREFLIGHT_LIFETIME } from './mount.ts';
 
 /** What pages in browsers call, as Auth0's own browser clients do. */
 export const CORS_PATHS = ['/dbconnections', '/passwordless', '/oauth/token', '/.well-known'];
-
-/** A browser asks again after this time, in seconds. */
-const PREFLIGHT_LIFETIME = 600;
 
 const MARKS = ['access-control-allow-origin', 'access-control-allow-credentials', 'access-control-expose-headers'];
 

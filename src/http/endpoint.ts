@@ -47,6 +47,8 @@ export interface Endpoint {
   errors?: readonly (400 | 401 | 403 | 404 | 409 | 412)[];
   /** @default management */
   errorShape?: ErrorShape;
+  /** Pages of any origin may call it: what lets them in is in the path. */
+  fromAnyPage?: true;
   /** An endpoint that Auth0 does not have. */
   ours?: true;
 }
@@ -54,7 +56,7 @@ export interface Endpoint {
 /** How the document groups endpoints; Auth0's own words where it has one. */
 export type Tag =
   | 'actions' | 'users' | 'users-by-email' | 'roles' | 'connections' | 'clients' | 'client-grants' | 'resource-servers'
-  | 'tickets' | 'jobs' | 'logs' | 'tenants' | 'authentication' | 'registrations' | 'operations';
+  | 'tickets' | 'jobs' | 'logs' | 'tenants' | 'keys' | 'authentication' | 'registrations' | 'operations' | 'health';
 
 type Output<S> = S extends z.ZodType ? z.output<S> : undefined;
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ErrorRequestHandler, Request, Response } from 'express';
 import { LIMITS } from '../domain/limits.ts';
+import { shownPath } from '../domain/shown-user-id.ts';
 import type { Logger } from '../logger.ts';
 import { isStoreUnavailable } from '../store/database.ts';
 import type { ErrorShape } from './endpoint.ts';
@@ -75,7 +76,7 @@ function unexpected(error: unknown, req: Request, res: Response, logger: Logger)
   const errorId = randomUUID();
   const { name, message, stack } = error instanceof Error ? error : new Error(`not an error: ${typeof error}`);
   // Only these three: other properties of an error may hold the request's body or a row.
-  logger.error({ error_id: errorId, request_id: contextOf(res).requestId, error: { name, message, stack }, method: req.method, path: req.path }, 'a request failed unexpectedly');
+  logger.error({ error_id: errorId, request_id: contextOf(res).requestId, error: { name, message, stack }, method: req.method, path: shownPath(req.path) }, 'a request failed unexpectedly');
   const answer = errorFor(req, 500, 'internal_error', 'An internal server error occurred');
   return new ApiError(500, { ...answer.body, usher: { error_id: errorId } });
 }

@@ -1,3 +1,4 @@
+import cors from 'cors';
 import { type Request, Router } from 'express';
 import { z } from 'zod';
 import type { ApiError } from '../domain/api-error.ts';
@@ -8,6 +9,9 @@ import { errorOf, unreadable } from './error-handler.ts';
 import { readForm } from './form.ts';
 import { contextOf } from './request-log.ts';
 import { problemOf } from './validation.ts';
+
+/** A browser asks again after this time, in seconds. */
+export const PREFLIGHT_LIFETIME = 600;
 
 const NOTHING = z.strictObject({});
 /** Auth0's clients send the body `null` where none is needed. */
@@ -30,7 +34,9 @@ export function mountRoutes(routes: readonly Route[], { auth, checkAnswers }: Mo
     const requireScope = endpoint.basic === undefined ? auth.requireScope : auth.requireScopeOrSecret;
     const guards = endpoint.scopes === null ? [] : [requireScope(...endpoint.scopes)];
     const readers = endpoint.file === undefined ? [] : [readForm(endpoint.file)];
-    router[endpoint.method](path, ...guards, ...readers, async (req, res) => {
+    const opened = endpoint.fromAnyPage === undefined ? [] : [cors({ methods: [endpoint.method.toUpperCase()], maxAge: PREFLIGHT_LIFETIME })];
+    if (opened.length > 0) router.options(path, ...opened);
+    router[endpoint.method](path, ...opened, ...guards, ...readers, async (req, res) => {
       refuseUnread(req, endpoint);
       const call = {
         params: parse(endpoint, 'path', endpoint.params ?? NOTHING, req.params),

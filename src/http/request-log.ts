@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { RequestHandler, Response } from 'express';
+import { shownPath } from '../domain/shown-user-id.ts';
 import type { Logger } from '../logger.ts';
 import type { RequestContext } from '../observe/request-context.ts';
 import { readTraceParent, traceIdField } from '../observe/trace-parent.ts';
@@ -33,7 +34,7 @@ export function logRequests({ logger, tracing }: { logger: Logger; tracing: Trac
       const line = {
         request_id: requestId,
         method,
-        path,
+        path: shownPath(path),
         status: statusCode,
         duration_ms: durationMs,
         // The client went away before its answer was written.

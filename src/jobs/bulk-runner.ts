@@ -18,6 +18,9 @@ const MAX_REASON_CHARS = 500;
 /** What became of one registration. */
 export type BulkOutcome = Pick<BulkItem, 'registrationId' | 'result' | 'reason'>;
 
+/** It was, when the operation looked for those who come next. */
+const NOT_MEANT: BulkOutcome = { registrationId: null, result: 'unchanged', reason: 'It does not match any more.' };
+
 /** Does to one registration (or user) what the operation asks for, within the caller's transaction. What it throws is a failure of this one alone. */
 export type BulkWork = (tx: Queryable, task: BulkTask, subjectId: string) => Promise<BulkOutcome>;
 
@@ -33,7 +36,7 @@ export interface BulkRunner {
 export function createBulkRunner(deps: {
   database: Database;
   operations: Pick<BulkOperationStore, 'claim' | 'advance' | 'finish' | 'release'>;
-  subjects: Pick<BulkSubjects, 'next'>;
+  subjects: Pick<BulkSubjects, 'next' | 'lockIfMeant'>;
   work: BulkWork;
   /** After registrations were made due; must not throw. */
   onCommitted(): void;
@@ -53,7 +56,7 @@ export function createBulkRunner(deps: {
       operations.advance(tx, operation, { cursor: subjectId, item: { subjectId, ...outcome }, leaseMs: LEASE_MS });
     try {
       await database.transaction(async (tx) => {
-        await record(tx, await work(tx, operation.task, subjectId));
+        await record(tx, (await subjects.lockIfMeant(tx, operation, subjectId)) ? await work(tx, operation.task, subjectId) : NOT_MEANT);
       });
     } catch (error) {
       if (error instanceof OperationLostError || isStoreUnavailable(error)) throw error;

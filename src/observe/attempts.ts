@@ -40,7 +40,7 @@ export function createWatchAttempt({ metrics, tracing, logger }: { metrics: Metr
         const errorType = result?.outcome === 'failed' ? result.error.type : undefined;
         const failedCalls = result?.calls.filter(isFailedCall).length ?? 0;
 
-        const action = metrics.action(actionName);
+        const action = metrics.postAction(actionName);
         metrics.attempts.inc({ action, outcome });
         metrics.failedCalls.inc({ action }, failedCalls);
         if (result !== undefined) metrics.attemptSeconds.observe({ action }, result.durationMs / 1000);

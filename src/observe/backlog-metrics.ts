@@ -63,9 +63,9 @@ export function watchBacklog({ metrics, database, logger }: { metrics: Metrics; 
   gauge('usher_outbox_refused_registrations', 'Of them, those that Temporal has refused and that are tried again.', [], ({ outbox }) => one(outbox.refused));
   gauge('usher_outbox_oldest_age_seconds', 'Since when the longest waiting of them is due; 0 when none waits.', [], ({ outbox }) => one(outbox.oldestAgeSeconds));
   gauge('usher_steps_held', 'Steps not tried now for a reason of ours, counted up to 100000.', ['action', 'reason'], ({ held }) =>
-    held.map(({ action, reason, steps }) => ({ labels: { action: metrics.action(action), reason }, value: steps })));
+    held.map(({ action, reason, steps }) => ({ labels: { action: metrics.postAction(action), reason }, value: steps })));
   gauge('usher_steps_parked', 'Steps whose quick retries failed and that wait for their long ones, counted up to 100000.', ['action'], ({ parked }) =>
-    parked.map(({ action, steps }) => ({ labels: { action: metrics.action(action) }, value: steps })));
+    parked.map(({ action, steps }) => ({ labels: { action: metrics.postAction(action) }, value: steps })));
   gauge('usher_messages', 'Mails and text messages that wait to be sent (due) or were given up (failed), counted up to 100000.', ['channel', 'state'], ({ messages }) =>
     messages.map(({ channel, state, messages: value }) => ({ labels: { channel, state }, value })));
 }

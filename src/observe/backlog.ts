@@ -43,10 +43,6 @@ export async function readBacklog({ db, now }: Database): Promise<Backlog> {
       .groupBy(['channel', 'state'])
       .execute(),
   ]);
-  return {
-    outbox: { waiting: Number(outbox.waiting), refused: Number(outbox.refused), oldestAgeSeconds: Math.max(0, Number(outbox.ageMs ?? 0)) / 1000 },
-    held: held.map((each) => ({ ...each, steps: Number(each.steps) })),
-    parked: parked.map((each) => ({ ...each, steps: Number(each.steps) })),
-    messages: messages.map((each) => ({ ...each, messages: Number(each.messages) })),
-  };
+  const { waiting, refused, ageMs } = outbox;
+  return { outbox: { waiting, refused, oldestAgeSeconds: Math.max(0, ageMs ?? 0) / 1000 }, held, parked, messages };
 }

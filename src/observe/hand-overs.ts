@@ -8,7 +8,7 @@ import type { Tracing } from './tracing.ts';
 type Due = Pick<DueRegistration, 'registrationId' | 'userId' | 'connectionName' | 'traceParent'>;
 
 /** Counts the hand-overs to Temporal, and gives each a span in its registration's trace. */
-export function watchStarter(starter: RegistrationStarter, { metrics, tracing }: { metrics: Metrics; tracing: Tracing }): RegistrationStarter & { start(due: Due): Promise<void> } {
+export function watchStarter(starter: RegistrationStarter, { metrics, tracing }: { metrics: Metrics; tracing: Tracing }): Omit<RegistrationStarter, 'start'> & { start(due: Due): Promise<void> } {
   return {
     ...starter,
     async start(due) {

@@ -31,10 +31,9 @@ export function createMetrics({ role, version }: { role: string; version: string
 
   new Gauge({ name: 'usher_build_info', help: 'Always 1; its labels say what runs.', labelNames: ['role', 'version'], registers }).set({ role, version }, 1);
 
-  return {
+  const metrics = {
     registry,
     gauge,
-    action: boundedLabel(MAX_ACTIONS),
     signUps: counter('usher_signups_total', 'Sign-ups by way in and result.', ['source', 'result']),
     signUpSeconds: histogram('usher_signup_duration_seconds', 'Time of a sign-up that has passed the rules of its connection: Actions, password hash and commit.', SIGN_UP_BUCKETS, ['source']),
     commitSeconds: histogram('usher_commit_duration_seconds', 'Time of the transaction that commits a registration.', SIGN_UP_BUCKETS),
@@ -49,13 +48,32 @@ export function createMetrics({ role, version }: { role: string; version: string
     builds: counter('usher_builds_total', 'Ended builds of drafts.', ['result']),
     buildSeconds: histogram('usher_build_duration_seconds', 'Time of a build.', [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]),
   };
+
+  // What has never happened stands there as 0: the first time is an increase too.
+  for (const result of ['created', 'exists', 'refused', 'denied', 'action_failed', 'error']) metrics.signUps.inc({ source: 'signup', result }, 0);
+  for (const outcome of ['succeeded', 'failed', 'cancelled', 'nothing-bound']) metrics.registrationsClosed.inc({ outcome }, 0);
+  for (const result of ['built', 'failed', 'overtaken']) metrics.builds.inc({ result }, 0);
+  return {
+    ...metrics,
+    /** Labels for Actions of the two triggers. */
+    preAction: boundedLabel((action) => {
+      for (const verdict of ['allowed', 'denied', 'failed', 'not_run']) metrics.preRegistrationSeconds.zero({ action, verdict });
+    }),
+    postAction: boundedLabel((action) => {
+      for (const outcome of ['succeeded', 'failed', 'lost', 'cancelled']) metrics.attempts.inc({ action, outcome }, 0);
+    }),
+  };
 }
 
-/** Gives names through until there are too many of them; every further one is `other`. */
-function boundedLabel(max: number): (name: string) => string {
+/** Gives names through until there are too many of them; every further one is `other`. @param onNew makes its series. */
+function boundedLabel(onNew: (name: string) => void): (name: string) => string {
   const known = new Set<string>();
   return (name) => {
-    if (known.size < max) known.add(name);
-    return known.has(name) ? name : 'other';
+    if (!known.has(name)) {
+      if (known.size >= MAX_ACTIONS) return 'other';
+      known.add(name);
+      onNew(name);
+    }
+    return name;
   };
 }

@@ -87,7 +87,7 @@ export function watchPreUserRegistration(preUserRegistration: PreUserRegistratio
   return async (event, metadata) => {
     const verdict = await preUserRegistration(event, metadata);
     for (const { actionName, outcome, startedAt, endedAt } of verdict.execution?.results ?? []) {
-      metrics.preRegistrationSeconds.observe({ action: metrics.action(actionName), verdict: VERDICTS[outcome] }, Math.max(0, endedAt - startedAt) / 1000);
+      metrics.preRegistrationSeconds.observe({ action: metrics.preAction(actionName), verdict: VERDICTS[outcome] }, Math.max(0, endedAt - startedAt) / 1000);
     }
     return verdict;
   };

@@ -72,7 +72,7 @@ export function createDispatcher(deps: {
       await outbox.backOff({ registrationId: due.registrationId, dueSeq: due.dueSeq, delayMs, error: error instanceof Error ? error.message : String(error) });
       return true;
     }
-    await outbox.markHandedOver({ registrationId: due.registrationId, dueSeq: due.dueSeq, checkAt: Date.now() + CHECK_AFTER_MS });
+    await outbox.markHandedOver({ registrationId: due.registrationId, dueSeq: due.dueSeq, checkAfterMs: CHECK_AFTER_MS });
     return true;
   }
 

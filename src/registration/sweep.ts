@@ -33,7 +33,7 @@ export function createSweep(deps: {
     const status = await starter.describe(registrationId);
     switch (status) {
       case 'running':
-        return await outbox.postponeCheck(registrationId, Date.now() + RUNNING_CHECK_MS);
+        return await outbox.postponeCheck(registrationId, RUNNING_CHECK_MS);
       case 'cancelled':
       case 'terminated':
         if (await deps.ledger.recordCancelledByOperator(registrationId)) logger.info({ registration_id: registrationId, status }, 'a person has ended the workflow: the registration is cancelled');

@@ -15,10 +15,16 @@ export interface Observation {
   /**
    * Opens the listener and tells where.
    *
+   * @param options.sandboxes how many sandbox processes live.
    * @param options.more further metrics in Prometheus's text format. @default none
    * @throws {StartError} when it cannot listen there.
    */
-  serve(options: { readiness: () => Promise<Readiness>; more?: () => Promise<string> }): Promise<void>;
+  serve(options: {
+    readiness: () => Promise<Readiness>;
+    sandboxes: () => number;
+    isTemporalReachable: () => Promise<boolean>;
+    more?: () => Promise<string>;
+  }): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -35,13 +41,20 @@ export async function startObservation(role: Role, database: Database, { config,
     metrics,
     tracing,
 
-    async serve({ readiness, more = () => Promise.resolve('') }) {
+    async serve({ readiness, sandboxes, isTemporalReachable, more = () => Promise.resolve('') }) {
+      metrics.gauge('usher_sandbox_processes', 'Living sandbox processes.', sandboxes);
+      metrics.gauge('usher_temporal_reachable', '1 while Temporal answers this process.', async () => ((await isTemporalReachable()) ? 1 : 0));
       metrics.gauge('usher_ready', '1 while /readyz answers 200.', async () => ((await readiness()).ready ? 1 : 0));
+      const further = (): Promise<string> =>
+        more().catch((error: unknown) => {
+          logger.warn({ err: error }, 'further metrics could not be read');
+          return '';
+        });
       const server = await startOpsServer({
         port: config.opsPort,
         host: config.opsHost,
         readiness,
-        metrics: async () => (await Promise.all([metrics.registry.metrics(), more()])).join('\n'),
+        metrics: async () => (await Promise.all([metrics.registry.metrics(), further()])).join('\n'),
         logger,
       });
       closeServer = server.close;

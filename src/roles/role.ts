@@ -2,7 +2,7 @@ import { type Config, DEFAULT_PORT } from '../config.ts';
 import { dataPaths } from '../data-dir.ts';
 import type { Logger } from '../logger.ts';
 import type { OwnAddress } from '../sandbox/egress-policy.ts';
-import { createSandboxPool, type SandboxPool } from '../sandbox/pool.ts';
+import { createSandboxPool, type SandboxPool, type SandboxWatch } from '../sandbox/pool.ts';
 import { StartError } from '../start-error.ts';
 import type { TemporalEndpoint } from '../temporal/connection.ts';
 import type { Tls } from '../tls/tls.ts';
@@ -14,6 +14,8 @@ export interface RoleOptions {
   tls: Tls;
   /** Actions may connect to services of this machine. */
   loopbackOpen: boolean;
+  /** Called once `/healthz`, `/readyz` and `/metrics` are served at this origin, which may be long before it works. */
+  onOpsListening(address: string): void;
   /** Called once it works; `facts` are what its supervisor tells people. */
   onReady(facts: Record<string, string>): void;
   /** Called when it has failed after its start, for good: to be stopped and started anew. */
@@ -49,7 +51,7 @@ export function ownAddresses({ host, publicUrl }: { host: string; publicUrl: str
  *
  * @throws {StartError} when this machine lets no sandbox run.
  */
-export async function startSandboxes(pool: { slots: number; givesWay: boolean; maxUses?: number; maxWaitMs?: number }, { config, logger, loopbackOpen, tls }: RoleOptions): Promise<SandboxPool> {
+export async function startSandboxes(pool: { slots: number; givesWay: boolean; maxUses?: number; maxWaitMs?: number; watch: SandboxWatch }, { config, logger, loopbackOpen, tls }: RoleOptions): Promise<SandboxPool> {
   try {
     return await createSandboxPool({
       ...pool,

@@ -23,6 +23,10 @@ import { rolePermissionsRoutes } from '../http/roles/permissions-routes.ts';
 import { rolesRoutes } from '../http/roles/roles-routes.ts';
 import { createSecretLogin } from '../http/secret-login.ts';
 import { userAnswer } from '../http/users/answers.ts';
+import { codecRoutes } from '../http/usher/codec-routes.ts';
+import { usherExecutionsRoutes } from '../http/usher/executions-routes.ts';
+import { erasureRoutes } from '../http/usher/erasure-routes.ts';
+import { keysRoutes } from '../http/usher/keys-routes.ts';
 import { flowRoutes } from '../http/usher/flow-routes.ts';
 import { registrationsRoutes } from '../http/usher/registrations-routes.ts';
 import { tenantsRoutes } from '../http/tenants/tenants-routes.ts';
@@ -34,6 +38,9 @@ import { createJobRunner, type JobRunner } from '../jobs/job-runner.ts';
 import { createUsersExport } from '../jobs/users-export.ts';
 import { createUsersImport } from '../jobs/users-import.ts';
 import type { Logger } from '../logger.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { traceSandbox, watchPreUserRegistration, watchRegister, watchUserCreation } from '../observe/sign-ups.ts';
+import type { Tracing } from '../observe/tracing.ts';
 import { createUserCreation } from '../registration/create-user.ts';
 import { createHandIn } from '../registration/outside.ts';
 import { createPreUserRegistration } from '../registration/pre-user-registration.ts';
@@ -50,22 +57,28 @@ import { createClientManagement } from '../store/client-management.ts';
 import { type ClientOrigins, createClientOrigins } from '../store/client-origins.ts';
 import { createClientStore } from '../store/clients.ts';
 import { createConnectionManagement } from '../store/connection-management.ts';
+import { codecAccessKey, type CodecKeys } from '../store/codec-keys.ts';
 import { createConnectionStore } from '../store/connections.ts';
 import type { Database } from '../store/database.ts';
+import { createListExecutions } from '../store/execution-list.ts';
+import { createErasureStore } from '../store/erasure.ts';
 import { readPreExecution } from '../store/executions.ts';
 import { createFlowStore } from '../store/flow.ts';
 import { createJobStore } from '../store/jobs.ts';
 import type { Keyring } from '../store/keyring.ts';
+import { createLedgerCommands } from '../store/ledger-commands.ts';
 import { createLedger } from '../store/ledger.ts';
 import { createLogStore } from '../store/logs.ts';
 import { createResourceServerStore } from '../store/resource-servers.ts';
 import { createRolePermissionStore } from '../store/role-permissions.ts';
+import { createRekey } from '../store/rekey.ts';
 import { createRoleStore } from '../store/roles.ts';
 import { createModuleStore } from '../store/modules.ts';
 import { createSigningKeys } from '../store/signing-keys.ts';
 import { createTicketStore } from '../store/tickets.ts';
 import { createUserStore } from '../store/users.ts';
 import { createVersionStore } from '../store/versions.ts';
+import { createPayloadCodec } from '../temporal/payload-codec.ts';
 import { authenticationRoutes } from './authentication-routes.ts';
 import { createBulk } from './bulk.ts';
 
@@ -75,6 +88,8 @@ export interface ServicesDeps {
   keyring: Keyring;
   dataDir: string;
   logger: Logger;
+  metrics: Metrics;
+  tracing: Tracing;
   /** Of the sign-ups' own Actions. */
   sandbox: SandboxPool;
   /** Where drafts are tested. */
@@ -85,10 +100,15 @@ export interface ServicesDeps {
   wakeDispatcher(): void;
   /** Called when a mail or a text message was committed; must not throw. */
   wakeSender(): void;
+  /** Called when there is something to be erased, or to be wrapped anew; must not throw. */
+  wakeUpkeep(): void;
+  codecKeys: CodecKeys;
   /** Origin of the links in mails. Never what a request says: whoever sends it could have the link lead to himself. */
   origin(): string;
   /** Origin at which clients reach us; null: the one that their requests name. */
   publicUrl: string | null;
+  /** Address of the namespace in Temporal's Web UI; null: not known. */
+  webUi: string | null;
   readiness(): Promise<Readiness>;
   fingerprintHeaders: FingerprintHeaders;
   /** @default 20 s */
@@ -97,7 +117,7 @@ export interface ServicesDeps {
 
 /** Puts the stores, the ways in and the endpoints together. */
 export function createServices(deps: ServicesDeps): { auth: Auth; origins: ClientOrigins; routes: Route[]; jobRunner: JobRunner; bulkRunner: BulkRunner } {
-  const { database, keyring, logger, sandbox } = deps;
+  const { database, keyring, logger, sandbox, metrics, tracing } = deps;
   const clients = createClientStore({ database });
   const connections = createConnectionStore({ database });
   const signingKeys = createSigningKeys({ database, keyring });
@@ -109,20 +129,21 @@ export function createServices(deps: ServicesDeps): { auth: Auth; origins: Clien
   const actions = createActionStore({ database, keyring });
   const versions = createVersionStore({ database });
   const versionCache = createVersionCache({ database, keyring, dataDir: deps.dataDir });
-  const preUserRegistration = createPreUserRegistration({
+  const preUserRegistration = watchPreUserRegistration(createPreUserRegistration({
     loadBoundActions: () => loadBoundActions('pre-user-registration', database.db),
     readCache: () => readCache(database.db, keyring, 'pre-user-registration', Date.now()),
     versions: versionCache,
-    sandbox,
+    sandbox: traceSandbox(sandbox, tracing),
     logger,
     ...(deps.preUserRegistrationMs === undefined ? {} : { timeoutMs: deps.preUserRegistrationMs }),
-  });
-  const register = createRegister({ database, keyring, onCommitted: deps.wakeDispatcher });
+  }), { metrics });
+  const register = watchRegister(createRegister({ database, keyring, onCommitted: deps.wakeDispatcher }), { metrics, tracing, logger });
   const users = createUserStore({ database });
   const userMails = createUserMails({ keyring, tickets: createTicketStore({ database }), origin: deps.origin });
   const roles = createRoleStore({ database });
   const logs = createLogStore({ db: database.db, keyring });
-  const userCreation = createUserCreation({ database, keyring, preUserRegistration, register });
+  const userCreation = watchUserCreation(createUserCreation({ database, keyring, preUserRegistration, register }), { metrics });
+  const ledger = createLedger({ database, keyring });
   const jobs = createJobStore({ database, keyring });
   const jobRunner = createJobRunner({
     jobs,
@@ -155,10 +176,11 @@ export function createServices(deps: ServicesDeps): { auth: Auth; origins: Clien
       ...modulesRoutes({ modules: createModuleStore({ database, keyring }) }),
       ...triggersRoutes(),
       ...bindingsRoutes({ bindings: createBindingStore({ database, keyring }) }),
-      ...executionsRoutes({ ledger: createLedger({ database, keyring }), readPreExecution: (id) => readPreExecution(database.db, keyring, id) }),
+      ...executionsRoutes({ ledger, readPreExecution: (id) => readPreExecution(database.db, keyring, id) }),
       ...jobsRoutes({ jobs, connections: connectionManagement, wakeJobs: () => jobRunner.wake(), publicUrl: deps.publicUrl }),
       ...bulkRoutes,
       ...flowRoutes({ flow: createFlowStore({ database, keyring }) }),
+      ...usherExecutionsRoutes({ ...deps, ledger, commands: createLedgerCommands({ database }), list: createListExecutions({ database }) }),
       ...registrationsRoutes({ handIn: createHandIn({ database, register }) }),
       ...logsRoutes({ logs, search: (q) => searchLogs(database, q) }),
       ...usersRoutes({
@@ -173,6 +195,9 @@ export function createServices(deps: ServicesDeps): { auth: Auth; origins: Clien
       }),
       ...userRolesRoutes({ roles }),
       ...userLogsRoutes({ logs }),
+      ...erasureRoutes({ erasures: createErasureStore({ database, keyring }), wakeUpkeep: deps.wakeUpkeep }),
+      ...codecRoutes({ decode: createPayloadCodec(deps.codecKeys).decode, accessKey: () => codecAccessKey(deps) }),
+      ...keysRoutes({ ...deps, rekey: createRekey({ database, keyring }), accessKey: () => codecAccessKey(deps) }),
       ...rolesRoutes({ roles }),
       ...rolePermissionsRoutes({ permissions: createRolePermissionStore({ database, roles }), resourceServers }),
     ],

@@ -1,9 +1,13 @@
+import { shownUserId } from '../domain/shown-user-id.ts';
 import type { Logger } from '../logger.ts';
 import type { Dispatcher } from '../registration/dispatcher.ts';
 import type { Database } from '../store/database.ts';
+import type { Keyring } from '../store/keyring.ts';
 import type { Outbox } from '../store/outbox.ts';
 import { readSetting, writeSetting } from '../store/settings.ts';
 import { createClient, type TemporalEndpoint } from '../temporal/connection.ts';
+import { createHistories, type Histories } from '../temporal/histories.ts';
+import type { PayloadKeys } from '../temporal/payload-codec.ts';
 import { createRegistrationStarter, type RegistrationStarter } from '../temporal/registration-starter.ts';
 import { ensureSearchAttributes, type SearchAttributesFound } from '../temporal/search-attributes.ts';
 
@@ -13,6 +17,7 @@ const NAMESPACE_SETTING = 'temporal_namespace_id';
 /** What the api does beside handing registrations over: search attributes, and noticing that Temporal lost its data. */
 export interface TemporalLink {
   starter: RegistrationStarter;
+  histories: Histories;
   /**
    * Asks Temporal who it is. Another namespace than before knows nothing of what is open: that is made due again.
    *
@@ -25,14 +30,22 @@ export interface TemporalLink {
   close(): Promise<void>;
 }
 
-export function createTemporalLink(deps: { endpoint: TemporalEndpoint; database: Database; outbox: Outbox; logger: Logger }): TemporalLink {
+export function createTemporalLink(deps: {
+  endpoint: TemporalEndpoint;
+  database: Database;
+  keyring: Pick<Keyring, 'mac'>;
+  payloadKeys: PayloadKeys;
+  outbox: Outbox;
+  logger: Logger;
+}): TemporalLink {
   const { database, outbox, logger } = deps;
-  const client = createClient(deps.endpoint);
+  const client = createClient(deps.endpoint, deps.payloadKeys);
   let attributes: SearchAttributesFound = { available: [], missing: [] };
-  const starter = createRegistrationStarter({ client, searchAttributes: () => attributes.available });
+  const starter = createRegistrationStarter({ client, searchAttributes: () => attributes.available, shownUserId: (userId) => shownUserId(userId, (id) => deps.keyring.mac('user id in Temporal', id)) });
 
   return {
     starter,
+    histories: createHistories({ client }),
 
     async look({ afterSilence }) {
       const id = await starter.namespaceId();

@@ -8,12 +8,18 @@ import { createSandboxShares } from '../../activities/sandbox-shares.ts';
 import { createVersionCache } from '../builds/version-cache.ts';
 import { WORKER_SANDBOXES, WORKER_TASKS } from '../domain/worker-slots.ts';
 import { openInstallation, takeLock } from '../installation.ts';
+import { createWatchAttempt } from '../observe/attempts.ts';
+import { watchCloses } from '../observe/closes.ts';
+import { watchSandboxes } from '../observe/sandboxes.ts';
 import type { ListeningMessage } from '../role-process.ts';
 import { createCodecKeys } from '../store/codec-keys.ts';
 import { createLedger } from '../store/ledger.ts';
 import { connectWorker } from '../temporal/native-connection.ts';
 import { installTelemetry } from '../temporal/telemetry.ts';
 import { createWorkers, type Workers } from '../temporal/worker.ts';
+import { startObservation } from './observation.ts';
+import { createReadiness } from './readiness.ts';
+import { watchRestores } from './restore-watch.ts';
 import { ownAddresses, type RoleOptions, type RunningRole, startSandboxes, temporalEndpoint } from './role.ts';
 
 /** Of a task that was taken for a sandbox that is still at work; far below what Temporal gives an attempt on top of its timeout. */
@@ -25,7 +31,9 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
   const { config, logger, onReady, onFailed } = options;
   const { paths, database, keyring, close } = await openInstallation(config);
   const lock = await takeLock(paths.roleLock('worker'), true);
-  installTelemetry(logger);
+  const restores = await watchRestores({ database, logger, onRestored: onFailed });
+  const telemetry = await installTelemetry(logger);
+  const { metrics, tracing, serve: serveOps, close: endObservation } = await startObservation('worker', database, options);
   const workerId = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const ledger = createLedger({ database, keyring });
   // On the embedded store the lock proves that whoever left attempts without an end is dead, and its sandboxes with it;
@@ -33,7 +41,7 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
   const lost = database.dialect === 'sqlite' ? await ledger.endLostAttempts({ exceptWorkerId: workerId }) : 0;
   if (lost > 0) logger.warn({ attempts: lost }, 'attempts of a worker that died are ended; their steps run again');
 
-  const sandbox = await startSandboxes({ slots: WORKER_SANDBOXES, givesWay: true, maxWaitMs: MAX_WAIT_MS }, options);
+  const sandbox = await startSandboxes({ slots: WORKER_SANDBOXES, givesWay: true, maxWaitMs: MAX_WAIT_MS, watch: watchSandboxes(metrics, 'actions') }, options);
   const leases = createLeaseKeeper({ ledger, workerId, logger });
   leases.start();
 
@@ -49,8 +57,8 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
       connection,
       namespace: endpoint.namespace,
       payloadKeys,
-      ledgerActivities: createLedgerActivities(ledger),
-      actionActivities: createActionActivities({ ledger, sandbox, leases, shares: createSandboxShares(), workerId, logger, versions: createVersionCache({ database, keyring, dataDir: config.dataDir }) }),
+      ledgerActivities: createLedgerActivities(watchCloses(ledger, { database, metrics, tracing })),
+      actionActivities: createActionActivities({ ledger, sandbox, leases, shares: createSandboxShares(), watchAttempt: createWatchAttempt({ metrics, tracing, logger }), workerId, logger, versions: createVersionCache({ database, keyring, dataDir: config.dataDir }) }),
       tasks: WORKER_TASKS,
       cacheDir: paths.cache,
     });
@@ -78,6 +86,19 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
     }
   }
 
+  const trouble = async (): Promise<string | null> => (workers === undefined ? 'not reached yet' : await workers.trouble());
+  await serveOps({
+    readiness: createReadiness({
+      database,
+      missing: async () => {
+        const why = await trouble();
+        return why === null ? {} : { temporal: why };
+      },
+    }),
+    sandboxes: () => sandbox.pids().length,
+    isTemporalReachable: async () => (await trouble()) === null,
+    more: telemetry.metrics,
+  });
   const serving = serve();
   serving.catch(onFailed);
 
@@ -90,7 +111,9 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
       workers?.shutdown();
       await serving.catch(() => undefined);
       leases.stop();
+      await restores.stop();
       await sandbox.close({ graceMs: 0 });
+      await endObservation();
       await close();
       lock.release();
     },

@@ -1,15 +1,12 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { type Expression, expressionBuilder, type SelectQueryBuilder, type SqlBool, sql } from 'kysely';
 import type { BulkTask } from '../domain/bulk-operation.ts';
-import { firstIdOf } from '../domain/ids.ts';
-import type { Database } from './database.ts';
-import { type ExecutionFilter, executionCondition } from './execution-filter.ts';
+import type { Database, Queryable } from './database.ts';
+import { type ExecutionFilter, executionCondition, greatestIdAt, smallestIdAt } from './execution-filter.ts';
 import type { Schema } from './schema.ts';
 
 /** Rows that one statement looks at: a few milliseconds, during which no sign-up is served on the embedded store. */
 const WINDOW = 1000;
-/** A registration's id is made before its transaction begins, and clocks differ. */
-const CLOCK_SLACK_MS = 60_000;
 const SAMPLE = 10;
 
 /** Whom an operation is about: who matches and was there when it was made. */
@@ -32,33 +29,34 @@ interface Part {
 export interface BulkSubjects {
   /** Those who come next after `cursor`; null when there is nobody left. */
   next(set: BulkSet & { cursor: string }): Promise<Part | null>;
+  /** Whether one of them is still meant; if so, nobody else changes it until `tx` ends. */
+  lockIfMeant(tx: Queryable, set: BulkSet, id: string): Promise<boolean>;
   /** How many there are, with the first few. */
   count(set: BulkSet): Promise<{ total: number; sample: string[] }>;
 }
 
 export function createBulkSubjects({ database: { db } }: { database: Database }): BulkSubjects {
-  async function next({ task, filter, createdAt, cursor }: BulkSet & { cursor: string }): Promise<Part | null> {
-    const within = { ...filter, createdTo: Math.min(filter.createdTo ?? createdAt, createdAt) };
-    return task.kind === 'backfill' && task.of === 'users' ? await nextUsers(within, cursor) : await nextRegistrations(task, within, cursor);
+  async function next({ cursor, ...set }: BulkSet & { cursor: string }): Promise<Part | null> {
+    return isOfUsers(set) ? await nextUsers(set, cursor) : await nextRegistrations(set, cursor);
   }
 
-  async function nextRegistrations(task: BulkTask, filter: ExecutionFilter & { createdTo: number }, cursor: string): Promise<Part | null> {
-    const { userId, createdFrom, createdTo } = filter;
-    const from = createdFrom === undefined ? '' : firstIdOf(createdFrom - CLOCK_SLACK_MS);
+  async function nextRegistrations(set: BulkSet, cursor: string): Promise<Part | null> {
+    const { userId, createdFrom, createdTo } = filterOf(set);
+    const from = createdFrom === undefined ? '' : smallestIdAt(createdFrom);
     const after = cursor > from ? cursor : from;
-    if (after > firstIdOf(createdTo + CLOCK_SLACK_MS)) return null;
+    if (after > greatestIdAt(createdTo)) return null;
     const candidates = db.selectFrom('registration').where('id', '>', after).$if(userId !== undefined, (query) => query.where('user_id', '=', userId!));
     const end = await endOf(candidates.select('id'));
     if (end === null) return null;
-    const matching = await candidates.select('id').where('id', '<=', end).where(executionCondition(filter)).where(taskCondition(task)).orderBy('id').execute();
+    const matching = await candidates.select('id').where('id', '<=', end).where(registrationCondition(set)).orderBy('id').execute();
     return { ids: matching.map(({ id }) => id), end };
   }
 
-  async function nextUsers(filter: ExecutionFilter, cursor: string): Promise<Part | null> {
+  async function nextUsers(set: BulkSet, cursor: string): Promise<Part | null> {
     const candidates = db.selectFrom('user_account').where('id', '>', cursor);
     const end = await endOf(candidates.select('id'));
     if (end === null) return null;
-    const matching = await candidates.select('id').where('id', '<=', end).where(userCondition(filter)).orderBy('id').execute();
+    const matching = await candidates.select('id').where('id', '<=', end).where(userCondition(filterOf(set))).orderBy('id').execute();
     return { ids: matching.map(({ id }) => id), end };
   }
 
@@ -73,6 +71,12 @@ export function createBulkSubjects({ database: { db } }: { database: Database })
 
   return {
     next,
+    async lockIfMeant(tx, set, id) {
+      const query = isOfUsers(set)
+        ? tx.selectFrom('user_account').select('id').where('id', '=', id).where(userCondition(filterOf(set))).forUpdate()
+        : tx.selectFrom('registration').select('id').where('id', '=', id).where(registrationCondition(set)).forUpdate();
+      return (await query.executeTakeFirst()) !== undefined;
+    },
     async count(set) {
       let total = 0;
       const sample: string[] = [];
@@ -84,6 +88,18 @@ export function createBulkSubjects({ database: { db } }: { database: Database })
       return { total, sample };
     },
   };
+}
+
+function isOfUsers({ task }: BulkSet): boolean {
+  return task.kind === 'backfill' && task.of === 'users';
+}
+
+function filterOf({ filter, createdAt }: BulkSet): ExecutionFilter & { createdTo: number } {
+  return { ...filter, createdTo: Math.min(filter.createdTo ?? createdAt, createdAt) };
+}
+
+function registrationCondition(set: BulkSet): Expression<SqlBool> {
+  return expressionBuilder<Schema, 'registration'>().and([executionCondition(filterOf(set)), taskCondition(set.task)]);
 }
 
 /** What must be true of a registration for the task to have something to do with it. */

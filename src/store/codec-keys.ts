@@ -121,6 +121,11 @@ export function createCodecKeys({ database, keyring }: { database: Database; key
   };
 }
 
+/** What lets the Web UI in, which has no token of ours; another current key makes another one. */
+export async function codecAccessKey({ keyring, codecKeys }: { keyring: Pick<Keyring, 'mac'>; codecKeys: Pick<CodecKeys, 'current'> }): Promise<string> {
+  return keyring.mac('access to the codec', (await codecKeys.current()).id).slice(0, 32);
+}
+
 async function readKeys(queryable: Queryable): Promise<ListedKey[]> {
   return JSON.parse((await readSetting(queryable, SETTING)) ?? '[]') as ListedKey[];
 }

@@ -1,4 +1,5 @@
 import type { Kysely, RawBuilder, Transaction } from 'kysely';
+import { PostgresUnreachableError } from './postgres-pool.ts';
 import type { Schema } from './schema.ts';
 import type { TextAndJson } from './text-and-json.ts';
 
@@ -109,13 +110,14 @@ const NETWORK_CODES = new Set([
 ]);
 
 /** Errors of the `pg` package that carry no code. */
-const PG_MESSAGES = /^(Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|Query read timeout|Postgres connection has been discarded)/;
+const PG_MESSAGES = /^(Connection terminated|Client has encountered a connection error|Query read timeout|Postgres connection has been discarded)/;
 
 /**
  * True when the store cannot do its work just now (connection lost, busy, disk full, read-only), so that the same call
  * can succeed later. A commit whose connection broke may have happened all the same.
  */
 export function isStoreUnavailable(error: unknown): boolean {
+  if (error instanceof PostgresUnreachableError) return true;
   const { code, errcode, message = '' } = fieldsOf(error);
   // The low byte of an extended result code is the primary one.
   if (code === 'ERR_SQLITE_ERROR') return errcode !== undefined && SQLITE_UNAVAILABLE.has(errcode & 0xff);

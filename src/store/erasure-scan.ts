@@ -1,5 +1,8 @@
 import type { Queryable } from './database.ts';
+import { executionContext } from './executions.ts';
 import type { Keyring } from './keyring.ts';
+import { logContext } from './logs.ts';
+import { messageContext } from './messages.ts';
 
 /** Whom to erase, by everything that identifies him or her; all in lower case but the id. */
 export interface ErasedPerson {
@@ -35,15 +38,20 @@ export function mentions(value: unknown, person: ErasedPerson): boolean {
 /** Rows looked at in one transaction; to open one takes 0.1 ms. */
 const ROWS = 50;
 
-export interface ScanResult {
+/** What a scan did. */
+export interface Scanned {
   removed: number;
   /** Id of the last row that was looked at; null: there are no more. */
   cursor: string | null;
 }
 
-/** Removes entries of the tenant log that belong to no user and name the person: failed logins, denied sign-ups. */
-export async function scanLogs(tx: Queryable, keyring: Keyring, person: ErasedPerson, after: string): Promise<ScanResult> {
-  const rows = await tx.selectFrom('log').select(['id', 'key_id', 'item_sealed as sealed'])
+/** Goes through rows that are tied to nobody, sealed under keys that stay, and removes those that name the person. */
+export type Scan = (tx: Queryable, keyring: Keyring, person: ErasedPerson, after: string) => Promise<Scanned>;
+
+/** Failed logins and denied sign-ups in the tenant log. */
+export const scanLogs: Scan = async (tx, keyring, person, after) => {
+  const rows = await tx.selectFrom('log')
+    .select(['id', 'key_id', 'item_sealed as sealed'])
     .where('id', '>', after)
     .where('user_id', 'is', null)
     // What was done over the API: told by ids, and kept to account for it.
@@ -51,36 +59,47 @@ export async function scanLogs(tx: Queryable, keyring: Keyring, person: ErasedPe
     .orderBy('id')
     .limit(ROWS)
     .execute();
-  const found = await those(rows, async (row) => mentions(await keyring.openJson(row.key_id, `log/${row.id}/item`, row.sealed, tx), person));
+  const found = await naming(person, rows, { keyring, tx, context: logContext });
   if (found.length > 0) await tx.deleteFrom('log').where('id', 'in', found).execute();
-  return { removed: found.length, cursor: rows.length < ROWS ? null : rows.at(-1)!.id };
-}
+  return { removed: found.length, cursor: nextOf(rows) };
+};
 
-/** Removes executions of denied sign-ups that name the person. */
-export async function scanDenied(tx: Queryable, keyring: Keyring, person: ErasedPerson, after: string): Promise<ScanResult> {
-  const rows = await tx.selectFrom('execution').select(['id', 'key_id', 'results_sealed as sealed']).where('id', '>', after).where('registration_id', 'is', null).orderBy('id').limit(ROWS).execute();
-  const found = await those(rows, async (row) => mentions(await keyring.openJson(row.key_id, `execution/${row.id}/results`, row.sealed, tx), person));
+/** Executions of denied sign-ups. */
+export const scanDenied: Scan = async (tx, keyring, person, after) => {
+  const rows = await tx.selectFrom('execution')
+    .select(['id', 'key_id', 'results_sealed as sealed'])
+    .where('id', '>', after)
+    .where('registration_id', 'is', null)
+    .orderBy('id')
+    .limit(ROWS)
+    .execute();
+  const found = await naming(person, rows, { keyring, tx, context: executionContext });
   if (found.length > 0) await tx.deleteFrom('execution').where('id', 'in', found).execute();
-  return { removed: found.length, cursor: rows.length < ROWS ? null : rows.at(-1)!.id };
-}
+  return { removed: found.length, cursor: nextOf(rows) };
+};
 
-/** Removes mails and text messages that name the person, sent or not. */
-export async function scanMessages(tx: Queryable, keyring: Keyring, person: ErasedPerson, after: string): Promise<ScanResult> {
+/** Mails and text messages, whether they are due, kept or failed. */
+export const scanMessages: Scan = async (tx, keyring, person, after) => {
   const rows = await tx.selectFrom('message').select(['id', 'key_id', 'content_sealed as sealed']).where('id', '>', after).orderBy('id').limit(ROWS).execute();
-  const found = await those(rows, async (row) => mentions(await keyring.openJson(row.key_id, `message/${row.id}/content`, row.sealed, tx), person));
+  const found = await naming(person, rows, { keyring, tx, context: messageContext });
   if (found.length > 0) await tx.deleteFrom('message').where('id', 'in', found).execute();
-  return { removed: found.length, cursor: rows.length < ROWS ? null : rows.at(-1)!.id };
+  return { removed: found.length, cursor: nextOf(rows) };
+};
+
+interface SealedRow {
+  id: string;
+  key_id: string;
+  sealed: string;
 }
 
-/** Removes a job that is over and whose file, result or failures name the person. One at a time: a file may be large. */
-export async function scanJobs(tx: Queryable, keyring: Keyring, person: ErasedPerson, after: string): Promise<ScanResult> {
-  const job = await tx.selectFrom('job').selectAll().where('id', '>', after).where('status', 'in', ['completed', 'failed']).orderBy('id').limit(1).executeTakeFirst();
-  if (job === undefined) return { removed: 0, cursor: null };
-  const errors = await tx.selectFrom('job_error').selectAll().where('job_id', '=', job.id).execute();
-  const isNamed =
-    mentions(JSON.parse(job.options), person) ||
-    (job.content_sealed !== null && mentions(await keyring.open(job.key_id!, `job/${job.id}/content`, job.content_sealed, tx), person)) ||
-    (await those(errors, async (row) => mentions(await keyring.openJson(row.key_id, `job/${job.id}/error/${row.position}`, row.entry_sealed, tx), person), (row) => String(row.position))).length > 0;
-  if (isNamed) await tx.deleteFrom('job').where('id', '=', job.id).execute();
-  return { removed: isNamed ? 1 : 0, cursor: job.id };
+async function naming(person: ErasedPerson, rows: SealedRow[], { keyring, tx, context }: { keyring: Keyring; tx: Queryable; context(id: string): string }): Promise<string[]> {
+  const found: string[] = [];
+  for (const { id, key_id: keyId, sealed } of rows) {
+    if (mentions(await keyring.openJson(keyId, context(id), sealed, tx), person)) found.push(id);
+  }
+  return found;
+}
+
+function nextOf(rows: SealedRow[]): string | null {
+  return rows.length < ROWS ? null : rows.at(-1)!.id;
 }

@@ -66,7 +66,8 @@ export interface Keyring {
   rewrap(row: WrappedKey): WrappedKey;
 }
 
-type WrappedKey = Pick<Row<'data_key'>, 'id' | 'wrapped' | 'master_key_id'>;
+/** A data key as the store keeps it. */
+export type WrappedKey = Pick<Row<'data_key'>, 'id' | 'wrapped' | 'master_key_id'>;
 
 interface MasterKey {
   id: string;
@@ -97,18 +98,10 @@ export function createKeyring(database: Database, masterKey: Buffer, previous: B
     if (key === undefined) {
       const row = await queryable.selectFrom('data_key').selectAll().where('id', '=', id).executeTakeFirst();
       if (row === undefined) throw new SealError(context, `its data key ${id} is not in the store (it was erased)`);
-      key = unwrap(row);
+      key = unwrap(row, masters);
     }
     remember(id, key);
     return key;
-  }
-
-  function unwrap(row: WrappedKey): Buffer {
-    const master = masters.find(({ id }) => id === row.master_key_id);
-    if (master === undefined) {
-      throw new SealError(wrapContext(row.id), `it is wrapped under the master key ${row.master_key_id}, which this process was not given; start it with USHER_MASTER_KEY and USHER_MASTER_KEY_PREVIOUS`);
-    }
-    return Buffer.from(open(master.key, wrapContext(row.id), row.wrapped), 'base64url');
   }
 
   function wrap(id: string, key: Buffer, master: MasterKey): WrappedKey {
@@ -185,8 +178,21 @@ export function createKeyring(database: Database, masterKey: Buffer, previous: B
       await writeSetting(tx, CHECK_SETTING, checkOf(given));
       return true;
     },
-    rewrap: (row) => wrap(row.id, unwrap(row), given),
+    rewrap: (row) => wrap(row.id, unwrap(row, masters), given),
   };
+}
+
+/** A data key, for who has the master keys and no store around it. @throws {SealError} when it is under none of them. */
+export function unwrapDataKey(row: WrappedKey, masterKeys: readonly Buffer[]): Buffer {
+  return unwrap(row, masterKeys.map(asMasterKey));
+}
+
+function unwrap(row: WrappedKey, masters: readonly MasterKey[]): Buffer {
+  const master = masters.find(({ id }) => id === row.master_key_id);
+  if (master === undefined) {
+    throw new SealError(wrapContext(row.id), `it is wrapped under the master key ${row.master_key_id}, which this process was not given; start it with USHER_MASTER_KEY and USHER_MASTER_KEY_PREVIOUS`);
+  }
+  return Buffer.from(open(master.key, wrapContext(row.id), row.wrapped), 'base64url');
 }
 
 function asMasterKey(key: Buffer): MasterKey {

@@ -1,5 +1,5 @@
-import { TRIGGERS } from '../domain/triggers.ts';
 import type { Database, Queryable } from './database.ts';
+import { readDeployedAction } from './deployed-action.ts';
 import { changeFlow, flowIdOf, lockFlow } from './flow-rows.ts';
 import { cancel, close, outcomeOf } from './ledger-close.ts';
 import { isOpen, type LockedRegistration, lockRegistration, NOT_HELD, policyOf, UnknownIdError } from './ledger-rows.ts';
@@ -204,17 +204,14 @@ async function runningSteps(tx: Queryable, steps: StepRow[], now: number): Promi
 
 /** What a step has of the version that is deployed now; null when there is none that could run. */
 async function deployedVersion(tx: Queryable, step: StepRow): Promise<Partial<StepRow> | null> {
-  const { id, version } = TRIGGERS['post-user-registration'];
-  const deployed = await tx.selectFrom('action')
-    .innerJoin('action_version', 'action_version.id', 'action.deployed_version_id')
-    .select(['action.name as action_name', 'action_version.id as version_id', 'action_version.number as version_number'])
-    .where('action.id', '=', step.action_id)
-    .where('action_version.trigger_id', '=', id)
-    .where('action_version.trigger_version', '=', version)
-    .executeTakeFirst();
-  if (deployed === undefined) return null;
-  const binding = await tx.selectFrom('binding').select('secrets_id').where('id', '=', step.binding_id).executeTakeFirst();
-  return { ...deployed, ...(binding === undefined ? {} : { binding_secrets_id: binding.secrets_id }) };
+  const deployed = await readDeployedAction(tx, step.action_id);
+  if (deployed === null) return null;
+  return {
+    action_name: deployed.actionName,
+    version_id: deployed.versionId,
+    version_number: deployed.versionNumber,
+    ...(deployed.bindingId === '' ? {} : { binding_secrets_id: deployed.bindingSecretsId }),
+  };
 }
 
 function isOneOf(state: StepState, ...states: StepState[]): boolean {

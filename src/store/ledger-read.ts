@@ -7,7 +7,7 @@ import { type Database, storeNow } from './database.ts';
 import type { Keyring } from './keyring.ts';
 import { idempotencyKeyOf, isOpen, labelOf, policyOf, readSteps, sealedAs } from './ledger-rows.ts';
 import type { AttemptLogs } from './ledger-settle.ts';
-import type { AttemptOutcome, RegistrationOutcome, RegistrationState, Row, StepState } from './schema.ts';
+import type { AttemptOutcome, HeldReason, RegistrationOutcome, RegistrationState, Row, StepState } from './schema.ts';
 
 /** A registration with all that the ledger knows about it. Times in milliseconds since the epoch. */
 export interface RegistrationRecord {
@@ -42,8 +42,14 @@ export interface StepRecord {
   phase: 'quick' | 'long';
   /** When the next attempt is due; null when it is due now, under way, or never. */
   nextAt: number | null;
+  /** Why it is not tried now, for a reason of ours. */
+  heldReason: HeldReason | null;
   endedAt: number | null;
-  /** In the order of their numbers. */
+  /** How often it was run again on somebody's wish. */
+  redrives: number;
+  /** So many attempts have begun. */
+  attemptsBegun: number;
+  /** The first and the last 20, in the order of their numbers; `readAttempts` has them all. */
   attempts: AttemptRecord[];
 }
 
@@ -62,16 +68,27 @@ export interface AttemptRecord {
   error: ActionError | null;
   calls: OutgoingCall[];
   logs: LogLine[];
+  /** There are more lines, or were. */
   logsTruncated: boolean;
 }
+
+type AttemptRow = Omit<Row<'attempt'>, 'worker_id' | 'error_type' | 'action_id' | 'failed_calls'>;
+
+/** Of each step, when a registration is read as a whole. An attempt's logs can have 256 KiB, and a step 130 attempts. */
+const SHOWN = { attempts: 20, logs: 3 };
 
 export interface ReadLedger {
   /** The pending and the parked steps, in binding order. */
   loadOpenSteps(registrationId: string): Promise<OpenStep[]>;
   /** Whether attempts at the step are still wanted: false once somebody has cancelled or skipped it. */
   isStepOpen(stepId: string): Promise<boolean>;
-  /** Everything about a registration, opened; null when there is none of that id. */
+  /**
+   * A registration, opened, with the first and the last 20 attempts at each step, of which the last 3 have their logs. Null
+   * when there is none of that id.
+   */
   readRegistration(registrationId: string): Promise<RegistrationRecord | null>;
+  /** Attempts at a step with all that was kept, the newest first: up to `limit` with a smaller number than `before`. */
+  readAttempts(stepId: string, page: { before: number | null; limit: number }): Promise<AttemptRecord[]>;
   /** The values of `api.cache` that an Action of the trigger sees. */
   readCache(triggerId: TriggerId): Promise<CacheSnapshot>;
 }
@@ -80,7 +97,7 @@ export interface ReadLedger {
 export function createReadLedger({ database, keyring }: { database: Database; keyring: Keyring }): ReadLedger {
   const { db } = database;
 
-  async function toAttempt(keyId: string, row: Row<'attempt'>, now: number): Promise<AttemptRecord> {
+  async function toAttempt(keyId: string, row: AttemptRow, now: number): Promise<AttemptRecord> {
     const open = async <T>(context: string, sealed: string | null, absent: T): Promise<T> =>
       sealed === null ? absent : await keyring.openJson<T>(keyId, context, sealed);
     const logs = await open<AttemptLogs>(sealedAs.logs(row.id), row.logs_sealed, { lines: [], truncated: false });
@@ -135,9 +152,17 @@ export function createReadLedger({ database, keyring }: { database: Database; ke
       const row = await db.selectFrom('registration').selectAll().where('id', '=', registrationId).executeTakeFirst();
       if (row === undefined) return null;
       const steps = await readSteps(db, registrationId);
-      const attempts = steps.length === 0
-        ? []
-        : await db.selectFrom('attempt').selectAll().where('step_id', 'in', steps.map((step) => step.id)).orderBy('number').execute();
+      const attempts = await db.selectFrom('attempt')
+        .innerJoin('step', 'step.id', 'attempt.step_id')
+        .select([
+          'attempt.id', 'attempt.step_id', 'attempt.registration_id', 'attempt.run', 'attempt.number', 'attempt.phase', 'attempt.started_at', 'attempt.leased_until',
+          'attempt.ended_at', 'attempt.outcome', 'attempt.counted', 'attempt.error_sealed', 'attempt.calls_sealed',
+        ])
+        .select((eb) => eb.case().when('attempt.number', '>', eb('step.last_attempt', '-', SHOWN.logs)).then(eb.ref('attempt.logs_sealed')).end().as('logs_sealed'))
+        .where('step.registration_id', '=', registrationId)
+        .where((eb) => eb.or([eb('attempt.number', '>', eb('step.last_attempt', '-', SHOWN.attempts)), eb('attempt.number', '=', 1)]))
+        .orderBy('attempt.number')
+        .execute();
       const now = await storeNow(database);
       return {
         id: row.id,
@@ -166,11 +191,31 @@ export function createReadLedger({ database, keyring }: { database: Database; ke
             state: step.state,
             phase: step.phase,
             nextAt: step.next_at,
+            heldReason: step.held_reason,
             endedAt: step.ended_at,
-            attempts: await Promise.all(own.map((attempt) => toAttempt(row.key_id, attempt, now))),
+            redrives: step.redrives,
+            attemptsBegun: step.last_attempt,
+            attempts: await Promise.all(own.map(async (attempt) => {
+              const record = await toAttempt(row.key_id, attempt, now);
+              return attempt.number > step.last_attempt - SHOWN.logs ? record : { ...record, logsTruncated: true };
+            })),
           };
         })),
       };
+    },
+
+    async readAttempts(stepId, { before, limit }) {
+      const rows = await db.selectFrom('attempt')
+        .innerJoin('registration', 'registration.id', 'attempt.registration_id')
+        .selectAll('attempt')
+        .select('registration.key_id')
+        .where('attempt.step_id', '=', stepId)
+        .$if(before !== null, (query) => query.where('attempt.number', '<', before!))
+        .orderBy('attempt.number', 'desc')
+        .limit(limit)
+        .execute();
+      const now = await storeNow(database);
+      return await Promise.all(rows.map((row) => toAttempt(row.key_id, row, now)));
     },
 
     async readCache(triggerId) {

@@ -3,9 +3,10 @@ import type { Database, Queryable } from './database.ts';
 import { createOutbox } from './outbox.ts';
 import type { HeldReason } from './schema.ts';
 
-/** Which held steps: of one Action, or of all but those of paused ones. */
+/** Which held steps: of one Action, or of all but those that are paused by themselves. */
 export interface HeldSteps {
   actionId?: string;
+  /** One after the other: within one, the queue is read in its order, however long it is. */
   reasons: readonly HeldReason[];
 }
 
@@ -21,12 +22,21 @@ export const KEPT_MS = 30_000;
  * @returns the steps' ids.
  */
 export async function letGo(database: Database, tx: Queryable, { actionId, reasons }: HeldSteps, limit: number): Promise<string[]> {
-  const gone = await tx
+  const gone: { id: string; registration_id: string }[] = [];
+  for (const reason of reasons) {
+    if (gone.length < limit) gone.push(...(await letOldestGo(database, tx, { actionId, reason, limit: limit - gone.length })));
+  }
+  if (gone.length > 0) await createOutbox({ database }).makeDue(gone.map((step) => step.registration_id), tx);
+  return gone.map((step) => step.id);
+}
+
+async function letOldestGo(database: Database, tx: Queryable, { actionId, reason, limit }: { actionId: string | undefined; reason: HeldReason; limit: number }) {
+  return await tx
     .with('chosen', (qb) => {
       const held = qb.selectFrom('step')
         .innerJoin('registration', 'registration.id', 'step.registration_id')
         .select('step.id')
-        .where('step.held_reason', 'in', reasons)
+        .where('step.held_reason', '=', reason)
         .where('step.held_at', 'is not', null)
         .where('step.state', 'in', ['pending', 'parked'])
         .orderBy('step.held_at')
@@ -41,11 +51,9 @@ export async function letGo(database: Database, tx: Queryable, { actionId, reaso
     .set((eb) => ({ held_reason: null, let_go_at: database.now, wish: eb('wish', '+', 1) }))
     .where('id', 'in', (eb) => eb.selectFrom('chosen').select('id'))
     // Who had the registration before may have changed the step since it was chosen.
-    .where('held_reason', 'in', reasons)
+    .where('held_reason', '=', reason)
     .returning(['id', 'registration_id'])
     .execute();
-  if (gone.length > 0) await createOutbox({ database }).makeDue(gone.map((step) => step.registration_id), tx);
-  return gone.map((step) => step.id);
 }
 
 /**
@@ -65,6 +73,7 @@ export async function roomLeft(database: Database, tx: Queryable, actionId: stri
         .select(({ fn }) => fn.countAll<number>().as('n'))
         .where('step.action_id', '=', actionId)
         .where('step.held_at', 'is not', null)
+        .where('step.held_reason', 'is', null)
         .where('step.let_go_at', '>', sql<number>`${database.now} - ${sql.lit(KEPT_MS)}`)
         .where('step.state', 'in', ['pending', 'parked'])
         .as('kept'),

@@ -43,7 +43,7 @@ export async function writeLog(db: Queryable, keyring: Keyring, entry: LogEntry)
       connection_id: entry.connectionId ?? null,
       client_id: entry.clientId ?? null,
       registration_id: entry.registrationId ?? null,
-      item_sealed: await keyring.sealJson(keyId, contextOf(id), entry.item, db),
+      item_sealed: await keyring.sealJson(keyId, logContext(id), entry.item, db),
       key_id: keyId,
     })
     .execute();
@@ -114,7 +114,7 @@ export interface LogStore {
 /** Reads the tenant log. */
 export function createLogStore({ db, keyring }: { db: Queryable; keyring: Keyring }): LogStore {
   async function toItem(row: Row<'log'>): Promise<LogItem> {
-    const item = await keyring.openJson<Record<string, unknown>>(row.key_id, contextOf(row.id), row.item_sealed);
+    const item = await keyring.openJson<Record<string, unknown>>(row.key_id, logContext(row.id), row.item_sealed);
     return {
       _id: row.id,
       log_id: row.id,
@@ -156,6 +156,7 @@ export function createLogStore({ db, keyring }: { db: Queryable; keyring: Keyrin
   };
 }
 
-function contextOf(id: string): string {
+/** Names what `item_sealed` holds, for sealing and opening. */
+export function logContext(id: string): string {
   return `log/${id}/item`;
 }

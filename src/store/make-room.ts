@@ -31,7 +31,7 @@ export async function makeRoom(database: Database, tx: Queryable, step: Row<'ste
     const change = changeBy(over, step.id, locked);
     if (change !== null) await changeFlow(tx, id, change, over.now);
   }
-  return (await letGo(database, tx, { actionId: step.action_id, reasons: ['concurrency', 'busy'] }, 1)).length > 0;
+  return (await letGo(database, tx, { actionId: step.action_id, reasons: isLimited ? ['concurrency', 'busy'] : ['busy'] }, 1)).length > 0;
 }
 
 /** Null when nothing changes. */

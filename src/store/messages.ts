@@ -54,7 +54,7 @@ export async function writeMessage(tx: Queryable, keyring: Keyring, message: Mes
     .values({
       id,
       channel: message.channel,
-      content_sealed: await keyring.sealJson(INSTALLATION_KEY, contextOf(id), message, tx),
+      content_sealed: await keyring.sealJson(INSTALLATION_KEY, messageContext(id), message, tx),
       key_id: INSTALLATION_KEY,
       state: 'due',
       // Before those that wait for another try.
@@ -70,7 +70,7 @@ export function createMessageStore({ database, keyring }: { database: Database; 
   const { db, now } = database;
 
   async function contentOf(row: Row<'message'>): Promise<Message> {
-    return await keyring.openJson<Message>(row.key_id, contextOf(row.id), row.content_sealed);
+    return await keyring.openJson<Message>(row.key_id, messageContext(row.id), row.content_sealed);
   }
 
   async function settle(ids: string[], set: { state: 'kept' | 'failed'; error?: string }): Promise<void> {
@@ -140,6 +140,7 @@ function isLeftOver(state: 'kept' | 'failed') {
   return sql<SqlBool>`state = ${state} and due_at is null`;
 }
 
-function contextOf(id: string): string {
+/** Names what `content_sealed` holds, for sealing and opening. */
+export function messageContext(id: string): string {
   return `message/${id}/content`;
 }

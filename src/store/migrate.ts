@@ -1,8 +1,9 @@
 import type { Kysely } from 'kysely';
-import { type Database, storeNow } from './database.ts';
+import { type Database, type Queryable, storeNow } from './database.ts';
 import * as initial from './migrations/0001-initial.ts';
 import * as contract from './migrations/0002-contract.ts';
 import * as operations from './migrations/0003-operations.ts';
+import { tableColumns } from './table-columns.ts';
 
 interface Migration {
   up(db: Kysely<unknown>): Promise<void>;
@@ -26,31 +27,59 @@ export class StoreNewerError extends Error {
   }
 }
 
+/** What stands in the table of migrations itself. */
+interface Applied {
+  migration: { name: string; applied_at: number };
+}
+
 /**
  * Brings the database to the tables of this program, in one transaction: all of it or nothing. Safe when several
  * processes start at once.
  *
+ * @returns the names of the migrations that were made now.
  * @throws {StoreNewerError} when the database has a migration that this program does not know; nothing is changed then.
  */
-export async function migrate(database: Database): Promise<void> {
-  await database.transaction(async (tx) => {
+export async function migrate(database: Database): Promise<string[]> {
+  return await database.transaction(async (tx) => {
     await database.lockSchema(tx);
-    const migrations = tx as unknown as Kysely<{ migration: { name: string; applied_at: number } }>;
-    await migrations.schema.createTable('migration').ifNotExists()
-      .addColumn('name', 'text', (c) => c.primaryKey())
-      .addColumn('applied_at', 'bigint', (c) => c.notNull())
-      .execute();
-    const rows = await migrations.selectFrom('migration').select('name').execute();
-    const applied = new Set(rows.map((row) => row.name));
-
-    const known = new Set(MIGRATIONS.map(([name]) => name));
-    const unknown = [...applied].filter((name) => !known.has(name));
-    if (unknown.length > 0) throw new StoreNewerError(unknown);
-
-    for (const [name, migration] of MIGRATIONS) {
-      if (applied.has(name)) continue;
-      await migration.up(tx as unknown as Kysely<unknown>);
-      await migrations.insertInto('migration').values({ name, applied_at: await storeNow(database, tx) }).execute();
-    }
+    const missing = missingMigrations(await appliedMigrations(database, tx));
+    await applyMigrations(database, tx, missing);
+    return missing;
   });
+}
+
+/** Names of the migrations that the store has; none for one without tables. */
+export async function appliedMigrations(database: Database, queryable: Queryable = database.db): Promise<string[]> {
+  if (!(await tableColumns(database, queryable)).has('migration')) return [];
+  const rows = await withApplied(queryable).selectFrom('migration').select('name').orderBy('name').execute();
+  return rows.map((row) => row.name);
+}
+
+/**
+ * Names of the migrations of this program that are not among the applied ones, in the order to make them in.
+ *
+ * @throws {StoreNewerError} when one of the applied ones is unknown.
+ */
+export function missingMigrations(applied: string[]): string[] {
+  const known = MIGRATIONS.map(([name]) => name);
+  const unknown = applied.filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw new StoreNewerError(unknown);
+  return known.filter((name) => !applied.includes(name));
+}
+
+/** Makes these migrations in the caller's transaction, which holds the schema's lock, and writes down that they were made. */
+export async function applyMigrations(database: Database, tx: Queryable, names: string[]): Promise<void> {
+  const applied = withApplied(tx);
+  await applied.schema.createTable('migration').ifNotExists()
+    .addColumn('name', 'text', (c) => c.primaryKey())
+    .addColumn('applied_at', 'bigint', (c) => c.notNull())
+    .execute();
+  for (const [name, migration] of MIGRATIONS.filter(([each]) => names.includes(each))) {
+    await migration.up(tx as unknown as Kysely<unknown>);
+    await applied.insertInto('migration').values({ name, applied_at: await storeNow(database, tx) }).execute();
+  }
+}
+
+function withApplied(queryable: Queryable): Kysely<Applied> {
+  return queryable as unknown as Kysely<Applied>;
 }

@@ -10,22 +10,25 @@ export interface StorePlace {
   file: string;
 }
 
-/** Opens the store of an installation; PostgreSQL is connected to on the first query. */
-export function openStore({ databaseUrl, file }: StorePlace): Database {
-  return databaseUrl === null ? openSqlite(file) : openPostgres(databaseUrl);
+/**
+ * Opens the store of an installation; PostgreSQL is connected to on the first query.
+ *
+ * @param options.patient statements may take as long as they need. For migrations, and for what reads or writes everything.
+ */
+export function openStore({ databaseUrl, file }: StorePlace, { patient = false }: { patient?: boolean } = {}): Database {
+  return databaseUrl === null ? openSqlite(file) : openPostgres(databaseUrl, { patient });
 }
 
 /**
  * Brings the opened store to the tables of this program; see `migrate`. On a large PostgreSQL store, and while another
  * process is at it, this can take longer than any statement of a running Usher may.
  */
-export async function migrateStore({ databaseUrl }: StorePlace, opened: Database): Promise<void> {
-  if (databaseUrl === null) return await migrate(opened);
-  const patient = openPostgres(databaseUrl, { patient: true });
+export async function migrateStore(place: StorePlace, opened: Database): Promise<void> {
+  const patient = place.databaseUrl === null ? opened : openStore(place, { patient: true });
   try {
     await migrate(patient);
   } finally {
-    await patient.close();
+    if (patient !== opened) await patient.close();
   }
 }
 

@@ -21,8 +21,8 @@ export interface Outbox {
    * dispatcher that dies leaves them to the others then.
    */
   claimDue(options: { limit: number; leaseMs: number }): Promise<DueRegistration[]>;
-  /** Temporal has it: ask about it at `checkAt`, unless it is closed. Does nothing when it was made due again or closed meanwhile. */
-  markHandedOver(options: { registrationId: string; dueSeq: number; checkAt: number }): Promise<void>;
+  /** Temporal has it: ask about it after `checkAfterMs`, unless it is closed. Does nothing when it was made due again or closed meanwhile. */
+  markHandedOver(options: { registrationId: string; dueSeq: number; checkAfterMs: number }): Promise<void>;
   /** Gives claimed ones back at once. */
   releaseClaims(registrationIds: string[]): Promise<void>;
   /** Temporal refused this one: try it again after `delayMs`. Does nothing when it was made due again or closed meanwhile. */
@@ -40,8 +40,8 @@ export interface Outbox {
    * not due anyway. Nobody else gets them before `leaseMs` is over.
    */
   claimForCheck(options: { limit: number; leaseMs: number }): Promise<string[]>;
-  /** Temporal knows an open registration: ask again at `checkAt`. */
-  postponeCheck(registrationId: string, checkAt: number): Promise<void>;
+  /** Temporal knows an open registration: ask again after `checkAfterMs`. */
+  postponeCheck(registrationId: string, checkAfterMs: number): Promise<void>;
   /** How many wait to be handed over, and since when the oldest does. */
   depth(): Promise<{ due: number; oldestDueAt: number | null }>;
 }
@@ -83,14 +83,14 @@ export function createOutbox({ database }: { database: Database }): Outbox {
         }));
     },
 
-    async markHandedOver({ registrationId, dueSeq, checkAt }) {
+    async markHandedOver({ registrationId, dueSeq, checkAfterMs }) {
       await db.updateTable('registration')
         .set({
           due_at: null,
           claimed_until: null,
           dispatch_failures: 0,
           dispatch_error: null,
-          check_at: sql<number | null>`case when state = 'open' then cast(${checkAt} as bigint) end`,
+          check_at: sql<number | null>`case when state = 'open' then ${now} + cast(${checkAfterMs} as bigint) end`,
         })
         .where('id', '=', registrationId)
         .where('due_seq', '=', dueSeq)
@@ -175,9 +175,9 @@ export function createOutbox({ database }: { database: Database }): Outbox {
       return claimed.map((row) => row.id);
     },
 
-    async postponeCheck(registrationId, checkAt) {
+    async postponeCheck(registrationId, checkAfterMs) {
       await db.updateTable('registration')
-        .set({ check_at: checkAt })
+        .set((eb) => ({ check_at: eb(now, '+', checkAfterMs) }))
         .where('id', '=', registrationId)
         .where('state', '=', 'open')
         .execute();

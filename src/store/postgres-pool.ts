@@ -7,11 +7,19 @@ const CONNECT_TIMEOUT_MS = 5000;
 /** The server ends a statement after this, and gives its locks back; none of ours takes that long. */
 const STATEMENT_TIMEOUT_MS = 8000;
 /** A server that does not answer at all (half-open connection) is noticed after this. */
-export const QUERY_TIMEOUT_MS = 10_000;
+const QUERY_TIMEOUT_MS = 10_000;
 /** The server ends the transaction of a process that stopped in the middle of it, so that its row locks do not stay. */
 const IDLE_IN_TRANSACTION_MS = 15_000;
 /** A connection that has gone silent would never say goodbye. */
 const CLOSE_PATIENCE_MS = 2000;
+
+/** No connection could be had, whatever the reason: the network, TLS, the password, the database's name, its limits. */
+export class PostgresUnreachableError extends Error {
+  constructor(cause: unknown) {
+    super(`No connection to PostgreSQL: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    this.name = 'PostgresUnreachableError';
+  }
+}
 
 /**
  * The pool as kysely uses it: at most ten connections, made when they are needed, ended when they have been idle for 10 s.
@@ -36,7 +44,12 @@ export function createPostgresPool(config: PoolConfig, { patient }: { patient: b
   pool.on('connect', (client) => client.on('error', () => undefined));
   return {
     options: pool.options,
-    connect: async () => discardWhenUseless(await pool.connect()),
+    async connect() {
+      const client = await pool.connect().catch((error: unknown) => {
+        throw new PostgresUnreachableError(error);
+      });
+      return discardWhenUseless(client);
+    },
     connections: () => ({ inUse: pool.totalCount - pool.idleCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     async end() {
       let timer: NodeJS.Timeout | undefined;

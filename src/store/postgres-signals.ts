@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, type ClientConfig } from 'pg';
-import { QUERY_TIMEOUT_MS } from './postgres-pool.ts';
 
 /** PostgreSQL's channel; which of ours it is stands in the payload. */
 const CHANNEL = 'usher';
 /** A connection that only listens would not notice that it has gone silent. */
-const CHECK_EVERY_MS = 15_000;
+const CHECK_EVERY_MS = 5000;
+const TIMEOUT_MS = 5000;
 const FIRST_PAUSE_MS = 200;
 const MAX_PAUSE_MS = 5000;
 
@@ -45,7 +45,7 @@ export function createPostgresSignals({ config, notify }: { config: ClientConfig
 
   /** Until the connection is lost, or nobody wants it any more. */
   async function listen(onListening: () => void): Promise<void> {
-    const client = new Client({ ...config, connectionTimeoutMillis: QUERY_TIMEOUT_MS, query_timeout: QUERY_TIMEOUT_MS });
+    const client = new Client({ ...config, connectionTimeoutMillis: TIMEOUT_MS, query_timeout: TIMEOUT_MS });
     const lost = Promise.withResolvers<void>();
     client.on('error', lost.reject);
     client.on('end', lost.resolve);

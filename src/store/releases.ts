@@ -57,24 +57,26 @@ export function createReleases({ database }: { database: Database }): Releases {
     });
   }
 
-  async function fill(actionId: string): Promise<number> {
+  async function fill(actionId: string, reason: 'concurrency' | 'busy'): Promise<number> {
     return await locked(flowIdOf(actionId), async (tx) => {
-      const oldest = await tx.selectFrom('step')
-        .select(['policy', 'held_reason'])
-        .where('action_id', '=', actionId)
-        .where('held_at', 'is not', null)
-        .where('held_reason', 'in', ['concurrency', 'busy'])
-        .where('state', 'in', ['pending', 'parked'])
-        .orderBy('held_at')
-        .limit(1)
-        .executeTakeFirst();
-      if (oldest === undefined) return 0;
-      // How many workers there are is not known; one of them has this much room.
-      const limit = oldest.held_reason === 'concurrency' ? (policyOf(oldest).concurrency ?? 1) : SHARE_OF_ONE_ACTION;
+      // How many workers there are is not known; each has room for so many.
+      const limit = reason === 'busy' ? SHARE_OF_ONE_ACTION : await limitOf(tx, actionId);
       const { free } = await roomLeft(database, tx, actionId, limit);
-      if (free <= 0) return 0;
-      return (await letGo(database, tx, { actionId, reasons: ['concurrency', 'busy'] }, free)).length;
+      return free <= 0 ? 0 : (await letGo(database, tx, { actionId, reasons: [reason] }, free)).length;
     });
+  }
+
+  /** That of the step that waits for longest. */
+  async function limitOf(tx: Queryable, actionId: string): Promise<number> {
+    const oldest = await tx.selectFrom('step')
+      .select('policy')
+      .where('action_id', '=', actionId)
+      .where('held_reason', '=', 'concurrency')
+      .where('held_at', 'is not', null)
+      .orderBy('held_at')
+      .limit(1)
+      .executeTakeFirst();
+    return oldest === undefined ? 0 : (policyOf(oldest).concurrency ?? 0);
   }
 
   async function isAnyHeld(tx: Queryable, { actionId, reasons }: HeldSteps): Promise<boolean> {
@@ -101,8 +103,10 @@ export function createReleases({ database }: { database: Database }): Releases {
           if ((row.next_release_at ?? 0) <= row.now) count += await release(row.id, Math.ceil(RELEASES_A_SECOND / recovering.length));
         }
       }
-      const waiting = await db.selectFrom('step').select('action_id').distinct().where('held_reason', 'in', ['concurrency', 'busy']).execute();
-      for (const { action_id: actionId } of waiting) count += await fill(actionId);
+      for (const reason of ['concurrency', 'busy'] as const) {
+        const waiting = await db.selectFrom('step').select('action_id').distinct().where('held_reason', '=', reason).execute();
+        for (const { action_id: actionId } of waiting) count += await fill(actionId, reason);
+      }
       if (count > 0) database.signal('registration-due');
       return count;
     },

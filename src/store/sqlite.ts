@@ -101,8 +101,9 @@ function createDriver(file: DatabaseSync): Driver {
   return {
     init: () => Promise.resolve(),
     acquireConnection: () => Promise.resolve(connection),
-    // As a writer from the start: one that begins as a reader and writes later fails when another was faster.
-    beginTransaction: () => execute('begin immediate'),
+    // As a writer from the start: one that begins as a reader and writes later fails when another was faster. One that
+    // only reads holds nobody up.
+    beginTransaction: (_connection, { accessMode }) => execute(accessMode === 'read only' ? 'begin' : 'begin immediate'),
     commitTransaction: () => execute('commit'),
     rollbackTransaction: async () => {
       // SQLite has rolled back by itself after some errors (disk full, I/O); a second rollback would hide the first error.

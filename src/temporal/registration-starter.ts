@@ -30,11 +30,13 @@ const INVALID_ARGUMENT = 3;
 const NOT_FOUND = 5;
 
 /**
+ * @param shownUserId the user id as Temporal may know it: search attributes and summaries are not encrypted.
  * @param searchAttributes those that the namespace has, asked for at each start, because they may be added later.
  */
-export function createRegistrationStarter({ client, searchAttributes }: {
+export function createRegistrationStarter({ client, searchAttributes, shownUserId = (userId) => userId }: {
   client: Client;
   searchAttributes: () => readonly SearchAttributeName[];
+  shownUserId?: (userId: string) => string;
 }): RegistrationStarter {
   function call<T>(request: () => Promise<T>): Promise<T> {
     return client.withDeadline(Date.now() + CALL_TIMEOUT_MS, request);
@@ -42,7 +44,8 @@ export function createRegistrationStarter({ client, searchAttributes }: {
 
   return {
     async start({ registrationId, userId, connectionName }) {
-      const values: Record<SearchAttributeName, string> = { UsherConnection: connectionName, UsherUserId: userId };
+      const shown = shownUserId(userId);
+      const values: Record<SearchAttributeName, string> = { UsherConnection: connectionName, UsherUserId: shown };
       const signalWithStart = (names: readonly SearchAttributeName[]) =>
         call(() =>
           client.workflow.signalWithStart<typeof userRegistration>(WORKFLOW_TYPE, {
@@ -52,7 +55,7 @@ export function createRegistrationStarter({ client, searchAttributes }: {
             workflowIdConflictPolicy: 'USE_EXISTING',
             signal: lookSignal,
             args: [{ v: 1, registrationId }],
-            staticSummary: `${connectionName} · ${userId}`,
+            staticSummary: `${connectionName} · ${shown}`,
             typedSearchAttributes: new TypedSearchAttributes(
               names.map((name) => ({ key: SEARCH_ATTRIBUTES[name], value: values[name] })),
             ),

@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
-import { createExpirySweep } from '../../src/roles/expiry-sweep.ts';
+import { createUpkeep } from '../../src/roles/upkeep.ts';
+import { removeExpired } from '../../src/store/expired.ts';
 import { createCodeStore } from '../../src/store/codes.ts';
 import { createCounterStore } from '../../src/store/counters.ts';
 import { createTicketStore } from '../../src/store/tickets.ts';
@@ -27,7 +28,7 @@ describeEachStore('what has ended', (fresh) => {
     ].map(({ name }) => name);
     expect(await left()).toHaveLength(6);
 
-    const sweep = createExpirySweep({ database, logger: pino({ level: 'silent' }), intervalMs: 5 });
+    const sweep = createUpkeep({ tasks: [{ name: 'the removal', step: () => removeExpired(database).then(() => false) }], logger: pino({ level: 'silent' }), intervalMs: 5 });
     sweep.start();
     await until(async () => (await left()).length === 3, 'the sweep');
     await sweep.stop();

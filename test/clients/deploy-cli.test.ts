@@ -2,7 +2,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { type Answer, bearer, send, signUp } from '../http/test-app.ts';
+import { type Answer, bearer, callApi, send, signUp } from '../http/test-app.ts';
 import { deployCli, readEverything, readTenant } from './deploy-cli.ts';
 import { type HttpsUsher, startHttpsUsher } from './https-usher.ts';
 
@@ -93,10 +93,16 @@ describe('a whole tenant, imported with the Deploy CLI', () => {
     expect(await names('post-login')).toEqual([['Add claims', 'Add claims']]);
   });
 
-  test('imported again, changes nothing', async () => {
+  test('imported again, changes nothing, and no policy either, of which its files know nothing', async () => {
+    const path = 'actions/triggers/post-user-registration/bindings';
+    const asRead = (await get(path)).bindings.map(({ id, display_name, usher: settings }: Body) => ({ ref: { type: 'binding_id', value: id }, display_name, usher: settings }));
+    asRead[1].usher.timeout_ms = 120_000;
+    const { status } = await callApi(usher.app, await bearer(usher.app), 'PATCH', `/${path}`, { bindings: asRead });
+    expect(status).toBe(200);
     const before = withoutDeploys(await readEverything(usher));
     await deployCli(usher, 'import', TENANT, { keywords: KEYWORDS, allowDelete: true });
     expect(withoutDeploys(await readEverything(usher))).toEqual(before);
+    expect((await get(path)).bindings[1].usher.timeout_ms).toBe(120_000);
   });
 
   test('is exported as the same files, which have no secrets', async () => {

@@ -77,7 +77,7 @@ export interface PolicyChange {
   onFailure?: 'continue' | 'wait';
 }
 
-/** Changes the policy of an Action's binding; there is no API for times yet. Registrations from now on have it. */
+/** Changes the policy of an Action's binding, also to times that the API refuses as too short. Registrations from now on have it. */
 export function changePolicy(dataDir: string, actionId: string, change: PolicyChange): void {
   using store = openStore(dataDir, { readOnly: false });
   const [binding] = rows(store, 'SELECT policy FROM binding WHERE action_id = ?', actionId);

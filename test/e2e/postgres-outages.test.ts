@@ -4,7 +4,7 @@ import { postgresMissing, type PostgresServer, startPostgres } from '../helpers/
 import { startTcpProxy, type TcpProxy } from '../helpers/tcp-proxy.ts';
 import { createUsherOnPostgres, type RoleOnPostgres, type UsherOnPostgres } from './postgres-usher.ts';
 import { until } from './until.ts';
-import { ask, NO_TEMPORAL } from './usher-process.ts';
+import { ask, NO_TEMPORAL, spawnUsher } from './usher-process.ts';
 
 /** A client that is not told anything for so long has gone. */
 const PATIENCE_MS = 20_000;
@@ -54,12 +54,13 @@ describe.skipIf(postgresMissing() !== null)('an api whose PostgreSQL fails', () 
   };
 
   /** The control: sign-ups are refused, and `/readyz` says why. */
-  async function isOut(reason: RegExp): Promise<void> {
-    expect(await signUp(somebody())).toMatchObject(unavailable);
+  async function isOut(reason: RegExp, email = somebody()): Promise<void> {
+    const refused = signUp(email);
     const { body } = await until('/readyz says it', async () => {
       const answer = await ask(api.address, '/readyz');
       return answer.status === 503 ? answer : null;
     });
+    expect(await refused).toMatchObject(unavailable);
     expect(body.degraded['store']).toMatch(reason);
     expect((await ask(api.address, '/healthz')).status).toBe(200);
   }
@@ -78,7 +79,7 @@ describe.skipIf(postgresMissing() !== null)('an api whose PostgreSQL fails', () 
   test('it is restarted: sign-ups get 503 with a Retry-After meanwhile, and 200 as soon as it is back', async () => {
     await isBack();
     await postgres.kill();
-    await isOut(/ECONNREFUSED|terminat/);
+    await isOut(/ECONN|terminat/);
     await postgres.start();
     await isBack();
   });
@@ -110,10 +111,10 @@ describe.skipIf(postgresMissing() !== null)('an api whose PostgreSQL fails', () 
     await usher.query(`alter database ${name} set default_transaction_read_only = on`);
     network.cut();
     await isOut(/read-only/);
-    const reads = network.connections();
+    const opened = network.connections();
     await asAdmin(usher.databaseUrl, `alter database ${name} reset default_transaction_read_only`);
     await isBack();
-    expect(reads).toBeGreaterThan(0);
+    expect(opened).toBeGreaterThan(0);
   });
 
   test('it takes no more connections', async () => {
@@ -143,8 +144,7 @@ describe.skipIf(postgresMissing() !== null)('an api whose PostgreSQL fails', () 
     const [before, caught] = [somebody(), somebody()];
     expect((await signUp(before)).status).toBe(200);
     network.blackHole();
-    expect(await signUp(caught)).toMatchObject(unavailable);
-    await isOut(/timeout/);
+    await isOut(/timeout/, caught);
     network.heal();
     await isBack();
     expect(await kept(before)).toEqual(['open with 1 step']);
@@ -153,6 +153,18 @@ describe.skipIf(postgresMissing() !== null)('an api whose PostgreSQL fails', () 
     network.blackHole();
     expect(await api.stop()).toBe(0);
     network.heal();
+  });
+
+  test.each([
+    ['a server that is not there', { port: '1' }, /ECONNREFUSED/],
+    ['a database that is not there', { pathname: '/nowhere' }, /database "nowhere" does not exist/],
+    ['TLS that the server does not speak', { search: '?sslmode=verify-full' }, /does not support SSL/],
+  ])('a start with %s says in one sentence what is wrong and what to do', async (_, change, reason) => {
+    const url = Object.assign(new URL(usher.databaseUrl), change);
+    const started = spawnUsher({ args: ['--role', 'api'], env: { ...NO_TEMPORAL, DATABASE_URL: url.href, USHER_PORT: '0', USHER_DATA_DIR: api.dataDir } });
+    expect(await started.ended()).toBe(1);
+    expect(started.said()).toEqual([expect.stringMatching(reason)]);
+    expect(started.said()[0]).toMatch(/^The PostgreSQL store \S+ at 127\.0\.0\.1:\d+ cannot be used now .*: see that PostgreSQL runs there and takes writes, and that DATABASE_URL names it; nothing was changed\.$/);
   });
 
   test('what every sign-up was told is true: no user without a registration, none twice', async () => {

@@ -4,11 +4,15 @@ import { type Receiver, startReceiver } from '../../examples/receiver.ts';
 import { startRegistry, type TestRegistry } from '../builds/registry.ts';
 import { startTestDevServer, type TestDevServer } from '../helpers/dev-server.ts';
 import { postgresMissing, type PostgresServer, startPostgres } from '../helpers/postgres.ts';
-import { bindTellingActions, deliveries, tellingAction } from './actions.ts';
+import { openPostgres } from '../../src/store/postgres.ts';
+import { createOutbox } from '../../src/store/outbox.ts';
+import { bindTellingActions, deliveries, parseDelivery, tellingAction } from './actions.ts';
 import { createUsherOnPostgres, type RoleOnPostgres, type UsherOnPostgres } from './postgres-usher.ts';
 import { until } from './until.ts';
 import { ask, signUp } from './usher-process.ts';
 
+/** Whose receiver takes its time. */
+const SLOW = 'slow@example.com';
 const NO_REGISTRY = { npm_config_registry: 'http://127.0.0.1:1/' };
 
 describe.skipIf(postgresMissing() !== null)('two api and two workers on one PostgreSQL', () => {
@@ -22,7 +26,7 @@ describe.skipIf(postgresMissing() !== null)('two api and two workers on one Post
   let management: ManagementClient[];
 
   beforeAll(async () => {
-    [postgres, temporal, registry, receiver] = await Promise.all([startPostgres(), startTestDevServer(), startRegistry(), startReceiver(() => ({ status: 200 }))]);
+    [postgres, temporal, registry, receiver] = await Promise.all([startPostgres(), startTestDevServer(), startRegistry(), startReceiver(({ body }) => ({ status: 200, delayMs: parseDelivery(body).email === SLOW ? 4000 : 0 }))]);
     await registry.publish('greeting', '1.0.0', { files: { 'index.js': `module.exports = (name) => 'hello ' + name;` } });
     usher = await createUsherOnPostgres({ databaseUrl: await postgres.createDatabase(), temporalAddress: temporal.address });
     // At once, on an empty database: each migrates, or waits for the one that does.
@@ -87,5 +91,43 @@ describe.skipIf(postgresMissing() !== null)('two api and two workers on one Post
     expect((await login(apis[1]!)).status).toBe(403);
     await two.call('DELETE', `/clients/${client.client_id}`);
     expect((await login(apis[0]!)).status).toBe(401);
+  });
+
+  test('who may call from a browser is known to the other api within seconds', async () => {
+    const origin = 'https://app.example.com';
+    const asks = async (api: RoleOnPostgres) => {
+      const { headers } = await fetch(`${api.address}/dbconnections/signup`, { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'POST' } });
+      return headers.get('access-control-allow-origin');
+    };
+    expect(await asks(apis[1]!)).toBeNull();
+    const { client_id: id } = await management[0]!.call<{ client_id: string }>('POST', '/clients', { name: 'Page', app_type: 'spa', web_origins: [origin] });
+    await until('it is let in', async () => (await asks(apis[1]!)) === origin, 5000);
+    await management[0]!.call('DELETE', `/clients/${id}`);
+    await until('it is not let in any more', async () => (await asks(apis[1]!)) === null, 5000);
+  });
+
+  test('what another process makes due is handed over at once, not at the next look', async () => {
+    // Alone, it looks a second after its last hand-over.
+    expect(await apis[1]!.stop()).toBe(0);
+    await bindTellingActions(management[0]!, receiver, ['Slow']);
+    await signUp(apis[0]!.address, SLOW);
+    await until('it runs', () => deliveries(receiver).some(({ email }) => email === SLOW));
+    const { id } = (await usher.registrations(SLOW))[0]!;
+    const database = openPostgres(usher.databaseUrl);
+    const outbox = createOutbox({ database });
+    const waits: number[] = [];
+
+    for (let n = 0; n < 11; n++) {
+      await outbox.makeDue(id);
+      const startedAt = performance.now();
+      database.signal('registration-due');
+      await until('it is handed over', async () => (await outbox.depth()).due === 0);
+      waits.push(performance.now() - startedAt);
+    }
+
+    await database.close();
+    expect(waits.toSorted((a, b) => a - b)[5]).toBeLessThan(500);
+    await until('it has succeeded', async () => (await usher.registrations(SLOW))[0]?.outcome === 'succeeded');
+    expect(deliveries(receiver).filter(({ email }) => email === SLOW)).toHaveLength(1);
   });
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import { createManagementClient, type ManagementClient } from '../../examples/management-client.ts';
 import { kill9 } from './processes.ts';
-import { apiOf, spawnUsher, type UsherProcess } from './usher-process.ts';
+import { spawnUsher, type UsherProcess } from './usher-process.ts';
 
 /** One process of a role, with a data directory of its own, as on a machine of its own. */
 export interface RoleOnPostgres extends UsherProcess {
@@ -36,7 +36,7 @@ export interface RegistrationOnPostgres {
   email: string;
   state: string;
   outcome: string | null;
-  steps: { state: string; attempts: { number: number; worker_id: string; outcome: string | null; started_at: number; ended_at: number | null }[] }[];
+  steps: { state: string; attempts: { number: number; worker_id: string; outcome: string | null; started_at: number; leased_until: number; ended_at: number | null }[] }[];
 }
 
 const CLIENT_ID = 'operator';
@@ -85,7 +85,7 @@ export async function createUsherOnPostgres({ databaseUrl, temporalAddress, env 
         ...usher,
         dataDir,
         get address() {
-          return apiOf(usher);
+          return /"address":"(http[^"]+)".*the role api is ready/.exec(usher.stderr())![1]!;
         },
         async stop() {
           usher.child.kill('SIGTERM');

@@ -15,9 +15,12 @@ import { createApp } from '../../src/http/app.ts';
 import type { Readiness } from '../../src/http/health-routes.ts';
 import { createSenders, type MessageTransports } from '../../src/messages/senders.ts';
 import { createServices } from '../../src/roles/services.ts';
+import { createMetrics } from '../../src/observe/metrics.ts';
+import { NO_TRACING } from '../../src/observe/tracing.ts';
 import { createSandboxPool, type SandboxPool } from '../../src/sandbox/pool.ts';
 import { createActionStore } from '../../src/store/actions.ts';
 import { createBindingStore } from '../../src/store/bindings.ts';
+import { createCodecKeys } from '../../src/store/codec-keys.ts';
 import { createClientStore } from '../../src/store/clients.ts';
 import { type ConnectionOptions, createConnectionStore, DEFAULT_CONNECTION } from '../../src/store/connections.ts';
 import type { Database } from '../../src/store/database.ts';
@@ -100,13 +103,18 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     keyring,
     dataDir: folder,
     logger,
+    metrics: createMetrics({ role: 'api', version: 'test' }),
+    tracing: NO_TRACING,
     sandbox,
     testSandbox: sandbox,
     wakeBuilder: () => builder.wake(),
     wakeDispatcher: () => void wakeUps++,
     wakeSender: () => senders.wake(),
+    wakeUpkeep: () => undefined,
+    codecKeys: createCodecKeys({ database, keyring }),
     origin: () => own.url,
     publicUrl: options.publicUrl ?? null,
+    webUi: 'http://127.0.0.1:8233/namespaces/default',
     readiness: options.readiness ?? (() => Promise.resolve({ ready: true, degraded: {} })),
     fingerprintHeaders: { ja3: 'x-ja3', ja4: 'x-ja4' },
     ...(options.preUserRegistrationMs === undefined ? {} : { preUserRegistrationMs: options.preUserRegistrationMs }),

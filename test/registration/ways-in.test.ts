@@ -54,6 +54,17 @@ async function imports(fields: Record<string, string>): Promise<void> {
   expect(job.body.summary).toMatchObject({ inserted: 1 });
 }
 
+async function backfill(): Promise<void> {
+  await imports({});
+  const { db } = app.database;
+  const { id: userId } = await db.selectFrom('user_account').select('id').orderBy('created_at', 'desc').orderBy('id', 'desc').executeTakeFirstOrThrow();
+  const { action_id: actionId } = await db.selectFrom('binding').select('action_id').where('trigger_id', '=', 'post-user-registration').executeTakeFirstOrThrow();
+  const { status, body } = await postJson(`${app.url}/usher/operations`, { kind: 'backfill', options: { action_id: actionId, of: 'users' }, filter: { user_id: userId } }, token);
+  expect(status).toBe(202);
+  const done = await until(() => send(`${app.url}/usher/operations/${body.id}`, { headers: token }), (answer) => answer.body.state === 'done');
+  expect(done.body).toMatchObject({ total: 1, changed: 1 });
+}
+
 async function loginByCode(recipient: string, realm: 'email' | 'sms'): Promise<void> {
   const before = await state();
   const otp = await app.codeFor(recipient);
@@ -79,6 +90,7 @@ const WAYS: Record<string, () => Promise<void>> = {
     expectStatus(postJson(`${app.url}/api/v2/users`, { connection: DEFAULT_CONNECTION, email: validSignUp().email, password: PASSWORD }, caller()), 201),
   'Import: `POST /api/v2/jobs/users-imports`': () => imports({}),
   'Import with `usher_registrations=true`': () => imports({ usher_registrations: 'true' }),
+  'Backfill of users: `POST /usher/operations`': backfill,
   'From outside: `POST /usher/registrations`': () =>
     expectStatus(postJson(`${app.url}/usher/registrations`, { event: HANDED_IN }, { ...caller(), 'idempotency-key': 'one' }), 202),
   'From an Auth0 Event Stream: `POST /usher/registrations/auth0-events`': () =>

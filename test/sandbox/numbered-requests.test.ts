@@ -1,4 +1,8 @@
-import { describe, expect, test } from 'vitest';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import http2 from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { afterAll, describe, expect, test } from 'vitest';
 import { ended, handler, invocation, type Receiver, receiver, runBody, testPool, version } from './harness.ts';
 
 const pool = await testPool();
@@ -87,4 +91,26 @@ test('without that wish requests go out as they are, also from the process that 
   ended(await pool.run(invocation(of, { event: { url: web.url }, idempotency })), 'succeeded');
   ended(await pool.run(invocation(of, { event: { url: web.url } })), 'succeeded');
   expect(keysAt(web)).toEqual([`${KEY}-1`, undefined]);
+});
+
+test('fetch over HTTP/2 has them too', async () => {
+  const pem = readFileSync(new URL('fixtures/localhost.pem', import.meta.url), 'utf8');
+  const received: unknown[] = [];
+  const server = http2.createSecureServer({ key: pem, cert: pem, allowHTTP1: true }, (request, response) => {
+    received.push([request.httpVersion, request.headers['idempotency-key']]);
+    response.end('ok');
+  });
+  const sessions = new Set<http2.ServerHttp2Session>();
+  server.on('session', (session) => sessions.add(session));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  afterAll(() => {
+    for (const session of sessions) session.destroy();
+    server.close();
+  });
+  const trusting = await testPool({ trustedCertificates: [pem.slice(pem.indexOf('-----BEGIN CERTIFICATE'))] });
+  const url = `https://localhost:${(server.address() as AddressInfo).port}/`;
+  const result = await runBody(trusting, `await (await fetch(event.url)).text(); await (await fetch(event.url)).text();`, { event: { url }, idempotency });
+  ended(result, 'succeeded');
+  expect(received).toEqual([['2.0', `${KEY}-1`], ['2.0', `${KEY}-2`]]);
 });

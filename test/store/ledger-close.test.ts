@@ -46,7 +46,7 @@ describeEachStore('ledger: closing and reading', (fresh) => {
     expect(await usher.ledger.recordCancelledByOperator(registrationId)).toBe(false);
     expect(await usher.ledger.loadOpenSteps(registrationId)).toHaveLength(1);
 
-    await usher.outbox.markHandedOver({ registrationId, dueSeq: 1, checkAt: Date.now() });
+    await usher.outbox.markHandedOver({ registrationId, dueSeq: 1, checkAfterMs: 0 });
     expect(await usher.ledger.recordCancelledByOperator(registrationId)).toBe(true);
     expect(await usher.ledger.readRegistration(registrationId)).toMatchObject({ state: 'closed', outcome: 'cancelled' });
   });
@@ -65,7 +65,7 @@ describeEachStore('ledger: closing and reading', (fresh) => {
   test('the sweep asks two minutes after the next attempt was due, not before', async () => {
     const usher = await store();
     const { registrationId, claimed } = await registered(usher, [{ name: 'One' }, { name: 'Two' }]);
-    await usher.outbox.markHandedOver({ registrationId, dueSeq: 1, checkAt: Date.now() + 2 * MINUTE });
+    await usher.outbox.markHandedOver({ registrationId, dueSeq: 1, checkAfterMs: 2 * MINUTE });
     const silentFor = async () => {
       const { check_at: checkAt } = await usher.database.db.selectFrom('registration').select('check_at').executeTakeFirstOrThrow();
       return Math.round((checkAt! - Date.now()) / SECOND);

@@ -23,7 +23,7 @@ async function withCommands(usher: TestStore) {
     states: async (id: string) => (await usher.ledger.readRegistration(id))!.steps.map(({ state }) => state),
     /** As the dispatcher does it: whatever was due is with Temporal now. */
     handOver: async () => {
-      for (const due of await usher.outbox.claimDue({ limit: 10, leaseMs: 1000 })) await usher.outbox.markHandedOver({ ...due, checkAt: Date.now() + MINUTE });
+      for (const due of await usher.outbox.claimDue({ limit: 10, leaseMs: 1000 })) await usher.outbox.markHandedOver({ ...due, checkAfterMs: MINUTE });
     },
     hasBeenTold: async (id: string) => (await usher.ledger.readRegistration(id))!.dueAt !== null,
   };
@@ -89,7 +89,7 @@ describeEachStore('ledger: what people ask for', (fresh) => {
     const asked: ((commands: Commands, made: Registered) => Promise<CommandResult>)[] = [
       ({ cancel }, { registrationId }) => cancel(registrationId),
       ({ skip }, { registrationId, steps }) => skip(registrationId, steps[0]!),
-      ({ retryNow }, { registrationId, steps }) => retryNow(registrationId, steps[0]!),
+      ({ retryNow }, { registrationId, steps }) => retryNow(registrationId, steps[0]),
       ({ redrive }, { registrationId }) => redrive(registrationId, 'failed'),
       ({ redrive }, { registrationId }) => redrive(registrationId, 'all'),
     ];
@@ -117,14 +117,14 @@ describeEachStore('ledger: what people ask for', (fresh) => {
     const { registrationId, steps, claimed } = await registered(usher, [{ name: 'One', policy: PATIENT }, { name: 'Two', policy: PATIENT }]);
     await usher.ledger.settleAttempt(failureOf(await claimed(0), BROKEN));
     await park(usher, claimed, 1);
-    const twice = async (command: () => Promise<CommandResult>) => (await Promise.all([command(), command()])).map(({ changed }) => changed).toSorted();
+    const twice = async (command: () => Promise<CommandResult>) => (await Promise.all([command(), command()])).filter(({ changed }) => changed).length;
 
-    expect(await twice(() => retryNow(registrationId))).toEqual([false, true]);
-    expect(await twice(() => redrive(registrationId, 'failed'))).toEqual([false, true]);
-    expect(await twice(() => redrive(registrationId, 'all'))).toEqual([false, true]);
+    expect(await twice(() => retryNow(registrationId))).toBe(1);
+    expect(await twice(() => redrive(registrationId, 'failed'))).toBe(1);
+    expect(await twice(() => redrive(registrationId, 'all'))).toBe(1);
     expect((await usher.database.db.selectFrom('step').select(['run', 'redrives']).orderBy('position').execute())).toEqual([{ run: 1, redrives: 1 }, { run: 1, redrives: 1 }]);
-    expect(await twice(() => skip(registrationId, steps[0]!))).toEqual([false, true]);
-    expect(await twice(() => cancel(registrationId))).toEqual([false, true]);
+    expect(await twice(() => skip(registrationId, steps[0]!))).toBe(1);
+    expect(await twice(() => cancel(registrationId))).toBe(1);
     expect(await read(registrationId)).toMatchObject({ state: 'closed', outcome: 'cancelled', steps: [{ state: 'skipped' }, { state: 'cancelled' }] });
   });
 
@@ -190,7 +190,7 @@ describeEachStore('ledger: what people ask for', (fresh) => {
     expect(await claim(0, { phase: 'long' })).toMatchObject({ claim: 'held' });
     const [before] = await usher.ledger.loadOpenSteps(registrationId);
 
-    expect(await retryNow(registrationId, steps[0]!)).toEqual(DONE);
+    expect(await retryNow(registrationId, steps[0])).toEqual(DONE);
 
     const [after] = await usher.ledger.loadOpenSteps(registrationId);
     expect(after).toMatchObject({ phase: 'long', delayMs: 0, wish: (before!.wish ?? 0) + 1 });

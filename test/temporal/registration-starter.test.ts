@@ -21,7 +21,7 @@ let connection: NativeConnection;
 const logged: string[] = [];
 
 beforeAll(async () => {
-  installTelemetry(pino({ level: 'debug' }, new Writable({ write: (line, _, done) => (logged.push(String(line)), done()) })));
+  await installTelemetry(pino({ level: 'debug' }, new Writable({ write: (line, _, done) => (logged.push(String(line)), done()) })));
   server = await startTestDevServer();
   starter = createRegistrationStarter({ client: server.client, searchAttributes: () => SEARCH_ATTRIBUTE_NAMES });
   const settings = temporalSettings({ TEMPORAL_ADDRESS: server.address });

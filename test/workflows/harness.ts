@@ -9,14 +9,21 @@ import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { createActionActivities, createLedgerActivities } from '../../activities/index.ts';
+import { createWatchAttempt } from '../../src/observe/attempts.ts';
+import { createMetrics } from '../../src/observe/metrics.ts';
+import { NO_TRACING } from '../../src/observe/tracing.ts';
 import type { LeaseKeeper } from '../../activities/lease-keeper.ts';
 import { createSandboxShares } from '../../activities/sandbox-shares.ts';
 import { newId } from '../../src/domain/ids.ts';
 import type { ActionError, Invocation, InvocationResult, OutgoingCall } from '../../src/domain/invocation.ts';
 import { DEFAULT_STEP_POLICY, type StepPolicy } from '../../src/domain/policy.ts';
+import type { Database } from '../../src/store/database.ts';
+import { createFlowStore, type FlowStore } from '../../src/store/flow.ts';
 import { createKeyring } from '../../src/store/keyring.ts';
 import { createLedger, type Ledger, type RegistrationRecord } from '../../src/store/ledger.ts';
 import { migrate } from '../../src/store/migrate.ts';
+import { createOutbox } from '../../src/store/outbox.ts';
+import { createReleases } from '../../src/store/releases.ts';
 import { openSqlite } from '../../src/store/sqlite.ts';
 import type { userRegistration } from '../../workflows/index.ts';
 import { ACTIONS_TASK_QUEUE, lookSignal, REGISTRATION_TASK_QUEUE, WORKFLOW_TYPE, workflowIdOf } from '../../workflows/messages.ts';
@@ -39,7 +46,9 @@ export interface Made {
  */
 export interface Harness {
   env: TestWorkflowEnvironment;
+  database: Database;
   ledger: Ledger;
+  flow: FlowStore;
   /** Attempts in the order in which they began. */
   made: Made[];
   /** Commits a registration with these Actions bound, in order. */
@@ -47,6 +56,10 @@ export interface Harness {
   start(registrationId: string): Promise<WorkflowHandle<typeof userRegistration>>;
   /** Starts it and waits for its end, failed or not. */
   run(registrationId: string): Promise<RegistrationRecord>;
+  /** What the API does every second: lets held steps go, and sends a look for each registration that is due. */
+  dispatch(): Promise<void>;
+  /** Lets time pass, with what the API does meanwhile. */
+  pass(ms: number): Promise<void>;
   /** Runs `hook` before each call of a ledger activity. */
   before(hook: ((activity: string) => Promise<void>) | null): void;
   close(): Promise<void>;
@@ -54,13 +67,18 @@ export interface Harness {
 
 Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } } });
 
+const MINUTE = 60_000;
+/** Of the skipped time. */
+const DISPATCH_EVERY_MS = 5_000;
+
 let bundle: Promise<WorkflowBundleWithSourceMap> | undefined;
 
 export function workflowBundle(): Promise<WorkflowBundleWithSourceMap> {
   return (bundle ??= bundleWorkflowCode({ workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)), logger: new DefaultLogger('WARN') }));
 }
 
-export async function createHarness(): Promise<Harness> {
+/** @param options.share attempts of one Action at once. @default as in a worker */
+export async function createHarness(options: { share?: number } = {}): Promise<Harness> {
   const env = await createTimeSkipping();
   const dir = await mkdtemp(join(tmpdir(), 'usher-workflow-'));
   const file = openSqlite(join(dir, 'usher.db'));
@@ -71,6 +89,7 @@ export async function createHarness(): Promise<Harness> {
   const keyring = createKeyring(database, randomBytes(32));
   await keyring.prepare();
   const ledger = createLedger({ database, keyring });
+  const releases = createReleases({ database });
   await database.db.insertInto('connection')
     .values({ id: 'con_1', name: 'Username-Password-Authentication', strategy: 'auth0', options: '{}', metadata: '{}', created_at: now })
     .execute();
@@ -113,7 +132,8 @@ export async function createHarness(): Promise<Harness> {
   const actionActivities = createActionActivities({
     ledger,
     leases,
-    shares: createSandboxShares(),
+    shares: createSandboxShares(options.share),
+    watchAttempt: createWatchAttempt({ metrics: createMetrics({ role: 'worker', version: 'test' }), tracing: NO_TRACING, logger }),
     workerId: 'worker',
     logger,
     sandbox: { run },
@@ -149,9 +169,22 @@ export async function createHarness(): Promise<Harness> {
     });
   }
 
+  async function dispatch(): Promise<void> {
+    now = await env.currentTimeMs();
+    await releases.round();
+    // Made anew, because it keeps the clock's expression.
+    const outbox = createOutbox({ database });
+    for (const due of await outbox.claimDue({ limit: 100, leaseMs: MINUTE })) {
+      await start(due.registrationId);
+      await outbox.markHandedOver({ ...due, checkAfterMs: MINUTE });
+    }
+  }
+
   return {
     env,
+    database,
     ledger,
+    flow: createFlowStore({ database, keyring }),
     made,
     async register(actions) {
       const registrationId = newId();
@@ -195,6 +228,15 @@ export async function createHarness(): Promise<Harness> {
       return registrationId;
     },
     start,
+    dispatch,
+    async pass(ms) {
+      for (const end = (await env.currentTimeMs()) + ms; ;) {
+        await dispatch();
+        const left = end - (await env.currentTimeMs());
+        if (left <= 0) return;
+        await env.sleep(Math.min(left, DISPATCH_EVERY_MS));
+      }
+    },
     async run(registrationId) {
       const handle = await start(registrationId);
       // A registration with an Action that failed for good fails its workflow; what became of it is in the ledger.

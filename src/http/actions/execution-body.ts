@@ -91,7 +91,8 @@ function actionOf(result: ActionResult): PreActionAnswer {
   };
 }
 
-function stepOf(step: StepRecord): StepAnswer {
+/** A step as the API shows it. */
+export function stepOf(step: StepRecord): StepAnswer {
   return {
     id: step.id,
     action_id: step.actionId,
@@ -101,13 +102,18 @@ function stepOf(step: StepRecord): StepAnswer {
     version_number: step.versionNumber,
     state: step.state,
     phase: step.phase,
+    run: step.run,
+    redrives: step.redrives,
     next_attempt_at: iso(step.nextAt),
+    held_reason: step.heldReason,
     ended_at: iso(step.endedAt),
+    attempts_begun: step.attemptsBegun,
     attempts: step.attempts.map(attemptOf),
   };
 }
 
-function attemptOf(attempt: AttemptRecord): AttemptAnswer {
+/** An attempt as the API shows it. */
+export function attemptOf(attempt: AttemptRecord): AttemptAnswer {
   return {
     id: attempt.id,
     number: attempt.number,
@@ -150,8 +156,9 @@ export function logOf({ at, level, text }: LogLine): LogLineAnswer {
   return { at: iso(at), level, text };
 }
 
-function iso(ms: number): string;
-function iso(ms: number | null): string | null;
-function iso(ms: number | null): string | null {
+/** A time as the API shows it. */
+export function iso(ms: number): string;
+export function iso(ms: number | null): string | null;
+export function iso(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
 }

@@ -33,7 +33,8 @@ const TRACES = { error: FAILURE.nullable(), calls: z.array(CALL), logs: z.array(
 
 const PRE_ACTION = z.strictObject({ ...ACTION_OF, ...TRACES, outcome: z.enum(['succeeded', 'denied', 'failed', 'not-run']), reason: z.string().nullable() });
 
-const ATTEMPT = z
+/** One try at a step. */
+export const ATTEMPT = z
   .strictObject({
     ...TRACES,
     id: z.string(),
@@ -49,15 +50,25 @@ const ATTEMPT = z
   })
   .meta({ id: 'Attempt' });
 
-const STEP = z
+/** Of a step, whatever is shown of its attempts. */
+export const STEP_STATE = {
+  ...ACTION_OF,
+  id: z.string(),
+  state: z.enum(['pending', 'parked', 'succeeded', 'failed', 'blocked', 'cancelled', 'skipped']),
+  phase: z.enum(['quick', 'long']),
+  run: z.int().describe('Grows when a step that had succeeded is run again.'),
+  redrives: z.int().describe("How often it was run again on somebody's wish."),
+  next_attempt_at: DATE.nullable(),
+  held_reason: z.enum(['paused', 'down', 'concurrency', 'busy']).nullable().describe('Why it is not tried now, for a reason of ours.'),
+  ended_at: DATE.nullable(),
+  attempts_begun: z.int(),
+};
+
+/** One bound Action of a registration. */
+export const STEP = z
   .strictObject({
-    ...ACTION_OF,
-    id: z.string(),
-    state: z.enum(['pending', 'parked', 'succeeded', 'failed', 'blocked', 'cancelled', 'skipped']),
-    phase: z.enum(['quick', 'long']),
-    next_attempt_at: DATE.nullable(),
-    ended_at: DATE.nullable(),
-    attempts: z.array(ATTEMPT),
+    ...STEP_STATE,
+    attempts: z.array(ATTEMPT).describe('The first and the last 20; the last 3 with their logs. `GET /usher/executions/{id}/steps/{step_id}/attempts` gives all.'),
   })
   .meta({ id: 'Step' });
 

@@ -6,6 +6,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
 
   await schema.alterTable('registration').addColumn('trace_parent', 'text').execute();
   await schema.createIndex('registration_created').on('registration').columns(['created_at', 'id']).execute();
+  // With all that lists are filtered by: the rows themselves are large.
+  await schema.createIndex('registration_listed').on('registration').columns(['outcome', 'id', 'connection_name', 'source', 'created_at']).execute();
   await schema.createIndex('registration_closed').on('registration').column('closed_at').where('closed_at', 'is not', null).execute();
 
   await schema.alterTable('step').addColumn('wish', 'integer', (c) => c.notNull().defaultTo(0)).execute();
@@ -13,9 +15,12 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await schema.alterTable('step').addColumn('held_reason', 'text').execute();
   await schema.alterTable('step').addColumn('held_at', 'bigint').execute();
   await schema.alterTable('step').addColumn('let_go_at', 'bigint').execute();
-  await schema.createIndex('step_held').on('step').columns(['action_id', 'held_at']).where('held_at', 'is not', null).execute();
+  await schema.createIndex('step_held').on('step').columns(['action_id', 'held_reason', 'held_at']).where('held_at', 'is not', null).execute();
   await schema.createIndex('step_held_reason').on('step').columns(['held_reason', 'held_at']).where('held_reason', 'is not', null).execute();
-  await schema.createIndex('step_action').on('step').columns(['action_id', 'state']).execute();
+  await schema.createIndex('step_parked').on('step').column('action_name').where(sql.ref('state'), '=', sql.lit('parked')).execute();
+  // Ids grow with time, so lists that are asked for by these come newest first from the index.
+  await schema.createIndex('step_action').on('step').columns(['action_id', 'state', 'registration_id']).execute();
+  await schema.createIndex('step_waiting').on('step').column('registration_id').where(sql<boolean>`next_at is not null or held_reason is not null`).execute();
 
   await schema.alterTable('attempt').addColumn('action_id', 'text').execute();
   await schema.alterTable('attempt').addColumn('failed_calls', 'integer', (c) => c.notNull().defaultTo(0)).execute();

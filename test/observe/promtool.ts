@@ -1,0 +1,37 @@
+import { access, constants } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { withProgress } from '../../src/progress.ts';
+import { runToEnd } from '../../src/temporal/fetch-child.ts';
+import { cacheProgram } from '../../src/temporal/program-cache.ts';
+import { testCacheDir } from '../helpers/dev-server.ts';
+
+/** The newest that this project's Go can build; without service discovery, of which rules know nothing, in half the time. */
+const PROMTOOL = 'github.com/prometheus/prometheus/cmd/promtool@v0.316.0';
+const TAGS = 'remove_all_sd';
+
+/**
+ * Prometheus's `promtool`: the one on the PATH, what was built before, or a `go install`, which takes 3 to 5 minutes on
+ * two processors, once.
+ *
+ * @throws with the reason when there is none and it cannot be built.
+ */
+export async function promtoolProgram(): Promise<string> {
+  const built = join(testCacheDir(), `promtool-${PROMTOOL.split('@')[1]}`, 'promtool');
+  for (const program of [...onPath('promtool'), built]) if (await isExecutable(program)) return program;
+  await withProgress({ what: 'Building promtool with Go, once', usually: '3 to 5 min on two processors', output: process.stderr }, () =>
+    cacheProgram(built, async (folder) => {
+      // Beside the tests of others: what is compiled gives way to them.
+      await runToEnd({ command: 'nice', args: ['-n', '19', 'go', 'install', '-tags', TAGS, PROMTOOL], env: { ...process.env, GOBIN: folder }, cwd: folder });
+      return join(folder, 'promtool');
+    }),
+  );
+  return built;
+}
+
+function onPath(name: string): string[] {
+  return (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '').map((folder) => join(folder, name));
+}
+
+async function isExecutable(path: string): Promise<boolean> {
+  return await access(path, constants.X_OK).then(() => true, () => false);
+}

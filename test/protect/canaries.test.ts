@@ -1,0 +1,153 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { until } from '../e2e/until.ts';
+import { startTestUsher, type TestUsher } from '../e2e/usher.ts';
+
+/** Planted through the real thing: none may be found where it has no place. */
+const SECRET = 'canary-secret-6b1f';
+const PASSWORD = 'Canary-Password-77';
+const PERSONAL = ['canary-ann@example.com', 'Canary-Given-Name', 'canary-user-metadata'];
+/** Put together when it runs: the code itself is not sealed. */
+const LOGGED = 'canary-logged-by-action';
+
+const CODE = `exports.onExecutePostUserRegistration = async (event) => {
+  console.log('canary-logged-' + 'by-action', event.user.email, event.secrets.KEY);
+  await fetch(event.secrets.USHER + '/healthz?who=' + event.user.email);
+  if (event.usher.attempt < 3 || event.user.email.includes('unlucky')) throw new Error('no: ' + event.user.email + event.secrets.KEY);
+};`;
+const PRE_CODE = `exports.onExecutePreUserRegistration = async (event, api) => {
+  console.log(event.user.email);
+  if (event.user.email.includes('denied')) api.access.deny('no', 'not for ' + event.user.email);
+};`;
+
+let usher: TestUsher;
+let token: string;
+let userId: string;
+
+async function call<T>(method: string, path: string, body?: object, headers: Record<string, string> = { authorization: `Bearer ${token}` }): Promise<{ status: number; body: T; headers: Headers }> {
+  const response = await fetch(usher.api + path, { method, headers: { ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) }, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+  return { status: response.status, body: (await response.json()) as T, headers: response.headers };
+}
+
+/** Files of a folder with everything in them; the sandbox's packages are none of ours. */
+function filesOf(folder: string): { name: string; content: string }[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .map((name) => ({ name, content: readFileSync(name, 'latin1') }));
+}
+
+function filesWith(folder: string, text: string): string[] {
+  return filesOf(folder).filter(({ content }) => content.includes(text)).map(({ name }) => name.slice(folder.length + 1));
+}
+
+interface WebPayload {
+  metadata?: Record<string, string>;
+  data?: string;
+}
+
+/** What the Web UI is told of the registration's workflow, as text, with every payload in it. */
+async function historyOf(registrationId: string): Promise<{ text: string; payloads: WebPayload[] }> {
+  const { webUi } = JSON.parse(readFileSync(join(usher.dataDir, 'running.json'), 'utf8')) as { webUi: string };
+  const id = encodeURIComponent(`user-registration/${registrationId}`);
+  const answers = await Promise.all(['', '/history'].map((part) => fetch(`${webUi}/api/v1/namespaces/default/workflows/${id}${part}`).then((response) => response.json() as Promise<unknown>)));
+  const payloads: WebPayload[] = [];
+  let text = '';
+  JSON.stringify(answers, (name, value: unknown) => {
+    if (typeof value === 'string') text += `${value}\n${name === 'data' ? Buffer.from(value, 'base64').toString('latin1') : ''}\n`;
+    if (typeof value === 'object' && value !== null && 'metadata' in value && 'data' in value) payloads.push(value as WebPayload);
+    return value;
+  });
+  return { text, payloads };
+}
+
+beforeAll(async () => {
+  usher = await startTestUsher({ USHER_LOG_LEVEL: 'debug' });
+  const { clientId } = JSON.parse(readFileSync(join(usher.dataDir, 'running.json'), 'utf8')) as { clientId: string };
+  const secret = readFileSync(join(usher.dataDir, 'client-secret'), 'utf8');
+  token = (await call<{ access_token: string }>('POST', '/oauth/token', { grant_type: 'client_credentials', client_id: clientId, client_secret: secret, audience: `${usher.api}/api/v2/` }, {})).body.access_token;
+  const secrets = [{ name: 'KEY', value: SECRET }, { name: 'USHER', value: usher.api }];
+  await usher.management.bind('post-user-registration', [await usher.management.deployAction({ name: 'Tell the CRM', triggerId: 'post-user-registration', code: CODE, secrets })]);
+  await usher.management.bind('pre-user-registration', [await usher.management.deployAction({ name: 'Check', triggerId: 'pre-user-registration', code: PRE_CODE, secrets })]);
+});
+afterAll(() => usher?.close());
+
+test('secrets, passwords and what is personal stand only where they must', async () => {
+  const signUp = await call<{ _id: string }>('POST', '/dbconnections/signup', {
+    connection: 'Username-Password-Authentication',
+    email: PERSONAL[0],
+    password: PASSWORD,
+    given_name: PERSONAL[1],
+    user_metadata: { note: PERSONAL[2] },
+  }, {});
+  expect(signUp.status).toBe(200);
+  userId = `auth0|${signUp.body._id}`;
+  expect((await usher.signUp('canary-denied@example.com')).status).toBe(400);
+
+  const list = async () => (await call<{ type: string; details?: { actions?: { executions: string[] } } }[]>('GET', `/api/v2/users/${encodeURIComponent(userId)}/logs`)).body;
+  const executions = (await list()).find(({ type }) => type === 'ss')!.details!.actions!.executions;
+  const registrationId = executions.at(-1)!;
+  await until('the registration has succeeded', async () => (await call<{ status: string }>('GET', `/api/v2/actions/executions/${registrationId}`)).body.status === 'final', 60_000);
+
+  // The controls: an answer shows what the Action has logged, and the file of the store has the user's row.
+  const shown = await call('GET', `/api/v2/actions/executions/${registrationId}`);
+  expect(JSON.stringify(shown.body)).toContain(LOGGED);
+  expect(filesWith(usher.dataDir, PERSONAL[0]!).filter((name) => !name.startsWith('usher.db'))).toEqual([]);
+  expect(filesWith(usher.dataDir, PERSONAL[0]!)).not.toEqual([]);
+  for (const canary of [SECRET, PASSWORD, LOGGED, token, 'canary-denied']) expect(filesWith(usher.dataDir, canary), canary).toEqual([]);
+
+  for (const canary of [SECRET, PASSWORD, LOGGED, token, 'canary-denied', ...PERSONAL]) expect(usher.output(), canary).not.toContain(canary);
+  expect(usher.output()).toContain(registrationId);
+
+  const { text, payloads } = await historyOf(registrationId);
+  for (const canary of [SECRET, PASSWORD, LOGGED, ...PERSONAL]) expect(text, canary).not.toContain(canary);
+  // A person finds the registration and its Actions without any key; nothing else is readable.
+  expect(text).toContain('Tell the CRM v1');
+  expect(text).toContain(userId);
+  expect(text).toContain('Encoded failure');
+  expect(text).not.toContain('"registrationId"');
+  const encodings = payloads.map(({ metadata }) => Buffer.from(metadata!['encoding']!, 'base64').toString());
+  expect(new Set(encodings)).toEqual(new Set(['json/plain', 'binary/encrypted']));
+  expect(filesWith(join(usher.dataDir, 'temporal'), '"registrationId"')).toEqual([]);
+  expect(filesWith(join(usher.dataDir, 'temporal'), registrationId)).not.toEqual([]);
+
+  // With the address that Usher tells, the Web UI reads them.
+  const { endpoint } = (await call<{ codec: { endpoint: string } }>('GET', '/usher/keys')).body.codec;
+  const encrypted = payloads.filter(({ metadata }) => metadata!['encryption-key-id'] !== undefined);
+  const decoded = await call<{ payloads: WebPayload[] }>('POST', new URL(`${endpoint}/decode`).pathname, { payloads: encrypted }, { origin: 'http://127.0.0.1:8233', 'x-namespace': 'default' });
+  expect(decoded.headers.get('access-control-allow-origin')).toBe('*');
+  const plain = decoded.body.payloads.map(({ data }) => Buffer.from(data!, 'base64').toString()).join('\n');
+  expect(plain).toContain(`{"v":1,"registrationId":"${registrationId}"}`);
+  expect(plain).toContain('ACTION_THREW');
+  expect(plain).not.toContain('canary');
+});
+
+test('who is erased is in no file and no line any more, and what was open for him ends', async () => {
+  const bob = 'canary-unlucky@example.com';
+  const { body } = await usher.signUp(bob);
+  const bobsId = `auth0|${String(body['_id'])}`;
+  await until('an Action of his has failed', async () => (await call<unknown[]>('GET', `/api/v2/users/${encodeURIComponent(bobsId)}/logs`)).body.length > 0);
+  await until('his workflow runs', async () => (await runningWorkflows()) === 1, 30_000);
+
+  for (const id of [userId, bobsId]) {
+    const erase = await call<{ id: string }>('POST', `/usher/users/${encodeURIComponent(id)}/erase`);
+    expect(erase.status).toBe(202);
+    await until('the store has forgotten', async () => (await call<{ ended_at: string | null }>('GET', `/usher/erasures/${erase.body.id}`)).body.ended_at !== null, 30_000);
+  }
+  await until('his workflow is gone', async () => (await runningWorkflows()) === 0, 30_000);
+
+  for (const canary of [...PERSONAL, bob]) {
+    expect(filesWith(usher.dataDir, canary), canary).toEqual([]);
+    expect(usher.output(), canary).not.toContain(canary);
+  }
+  expect((await call('GET', `/api/v2/users/${encodeURIComponent(bobsId)}`)).status).toBe(404);
+  expect((await call<unknown[]>('GET', `/api/v2/users/${encodeURIComponent(bobsId)}/logs`)).body).toEqual([]);
+});
+
+async function runningWorkflows(): Promise<number> {
+  const { webUi } = JSON.parse(readFileSync(join(usher.dataDir, 'running.json'), 'utf8')) as { webUi: string };
+  const query = encodeURIComponent("ExecutionStatus = 'Running'");
+  const listed = (await (await fetch(`${webUi}/api/v1/namespaces/default/workflows?query=${query}`)).json()) as { executions?: unknown[] };
+  return (listed.executions ?? []).length;
+}
