@@ -71,7 +71,8 @@ export async function openBenchLedger(usher: Pick<OwnUsher, 'dataDir'>): Promise
   const steps = ({ first, last }: IdRange) => db.selectFrom('step').where('registration_id', '>=', first).where('registration_id', '<=', last);
 
   async function countOpen(range: IdRange = ALL): Promise<number> {
-    const { open } = await registrations(range).select((eb) => eb.fn.countAll<number>().as('open')).where('state', '=', 'open').executeTakeFirstOrThrow();
+    // By the index on outcomes: asked for often, and what is closed grows.
+    const { open } = await registrations(range).select((eb) => eb.fn.countAll<number>().as('open')).where('outcome', 'is', null).executeTakeFirstOrThrow();
     return open;
   }
 

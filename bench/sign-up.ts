@@ -1,9 +1,7 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { type Receiver, startReceiver } from '../examples/receiver.ts';
 import { openBenchLedger } from './ledger.ts';
 import { isNoise, percentile, type Ratio, ratioOf, type Rounds, shuffled } from './statistics.ts';
-import { bindCaller, bindTrivial, type BenchUsher, fullyReady, signUp, startBenchUsher } from './usher.ts';
+import { bindCallers, bindTrivial, type BenchUsher, fullyReady, signUp, startBenchUsher, temporalPid } from './usher.ts';
 
 /*
  * What a person waits for at sign-up, whatever happens behind it. Each condition has an Usher of its own; they are
@@ -79,11 +77,11 @@ export async function benchSignUp(say: (line: string) => void, signal: AbortSign
 
   // First, so that the hand-over of so many is long over when the measurement begins.
   const busy = await start(`${UNDER_WAY} registrations under way`);
-  await bindCaller(busy, holding.url);
+  await bindCallers(busy, [holding.url]);
   const ledger = ends.adopt(await openBenchLedger(busy), (opened) => opened.close());
   await ledger.register(UNDER_WAY);
   await ledger.allHandedOver(HAND_OVER_PATIENCE_MS);
-  await bindCaller(await start(`a receiver that takes ${SLOW_RECEIVER_MS / 1000} s`), slow.url);
+  await bindCallers(await start(`a receiver that takes ${SLOW_RECEIVER_MS / 1000} s`), [slow.url]);
   await bindTrivial(await start('Temporal is not there', { TEMPORAL_ADDRESS: NO_TEMPORAL }), 1);
   const hanging = await start('Temporal is stopped (SIGSTOP)');
   await bindTrivial(hanging, 1);
@@ -149,10 +147,10 @@ function asRows(samples: Record<string, Rounds>): SignUpRow[] {
  *
  * @returns what lets it go on.
  */
-async function stopTemporal({ dataDir }: BenchUsher): Promise<() => void> {
-  const { server } = JSON.parse(await readFile(join(dataDir, 'temporal', 'server.json'), 'utf8')) as { server: { pid: number } };
-  process.kill(server.pid, 'SIGSTOP');
-  return () => process.kill(server.pid, 'SIGCONT');
+async function stopTemporal(usher: BenchUsher): Promise<() => void> {
+  const pid = await temporalPid(usher);
+  process.kill(pid, 'SIGSTOP');
+  return () => process.kill(pid, 'SIGCONT');
 }
 
 function close(receiver: Receiver): Promise<void> {

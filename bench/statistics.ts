@@ -24,15 +24,33 @@ export function percentile(samples: number[], p: number): number {
  */
 export function ratioOf(rounds: Rounds, base: Rounds, statistic: (samples: number[]) => number): Ratio {
   const count = Math.min(rounds.length, base.length);
+  return withInterval(rounds, base, statistic, () => {
+    const drawn = draw(count);
+    return [drawn, drawn];
+  });
+}
+
+/** The same where the rounds of the two conditions were measured one after the other, and need not be as many. */
+export function ratioOfApart(rounds: Rounds, base: Rounds, statistic: (samples: number[]) => number): Ratio {
+  return withInterval(rounds, base, statistic, () => [draw(rounds.length), draw(base.length)]);
+}
+
+/** @param drawBoth which rounds of the two are taken for one resample. */
+function withInterval(rounds: Rounds, base: Rounds, statistic: (samples: number[]) => number, drawBoth: () => [number[], number[]]): Ratio {
   const quotients = Array.from({ length: RESAMPLES }, () => {
-    const drawn = Array.from({ length: count }, () => Math.floor(Math.random() * count));
-    return statistic(drawn.flatMap((at) => rounds[at]!)) / statistic(drawn.flatMap((at) => base[at]!));
+    const [ofRounds, ofBase] = drawBoth();
+    return statistic(ofRounds.flatMap((at) => rounds[at]!)) / statistic(ofBase.flatMap((at) => base[at]!));
   });
   return {
     ratio: statistic(rounds.flat()) / statistic(base.flat()),
     low: percentile(quotients, 0.025),
     high: percentile(quotients, 0.975),
   };
+}
+
+/** As many rounds as there are, each taken any number of times. */
+function draw(count: number): number[] {
+  return Array.from({ length: count }, () => Math.floor(Math.random() * count));
 }
 
 /** True when a ratio is no further from 1 than what was measured twice can be from itself. */

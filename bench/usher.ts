@@ -1,6 +1,10 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createManagementClient, type ManagementClient } from '../examples/management-client.ts';
 import { type OwnUsher, startUsher } from '../examples/start-usher.ts';
 import { CONNECTION, PASSWORD, until } from './ledger.ts';
+import type { Rounds } from './statistics.ts';
 
 /** An Usher under test, with the means to set it up. */
 export interface BenchUsher extends OwnUsher {
@@ -41,20 +45,55 @@ export async function signUp({ api }: OwnUsher): Promise<number> {
   return durationMs;
 }
 
+/** As many sign-ups as are one sample of `signUpWhile`. */
+const SIGN_UPS_PER_ROUND = 10;
+
+/**
+ * Signs one user up every `everyMs`, whether or not those before were answered, so that what stalls all of them counts
+ * as often as it hits somebody.
+ *
+ * @param goesOn asked before each; a round that is not full then is left out.
+ * @returns how long the answers took, in milliseconds. @throws when one was not 200.
+ */
+export async function signUpWhile(usher: OwnUsher, everyMs: number, goesOn: () => boolean): Promise<Rounds> {
+  const answers: Promise<number | Error>[] = [];
+  for (let dueAt = performance.now(); goesOn(); dueAt += everyMs) {
+    answers.push(signUp(usher).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error)))));
+    await sleep(Math.max(0, dueAt + everyMs - performance.now()));
+  }
+  const durations: number[] = [];
+  for (const answer of await Promise.all(answers)) {
+    if (answer instanceof Error) throw answer;
+    durations.push(answer);
+  }
+  const rounds = Math.floor(durations.length / SIGN_UPS_PER_ROUND);
+  return Array.from({ length: rounds }, (_, round) => durations.slice(round * SIGN_UPS_PER_ROUND, (round + 1) * SIGN_UPS_PER_ROUND));
+}
+
+/** The process of an Usher's own Temporal server. */
+export async function temporalPid({ dataDir }: OwnUsher): Promise<number> {
+  const { server } = JSON.parse(await readFile(join(dataDir, 'temporal', 'server.json'), 'utf8')) as { server: { pid: number } };
+  return server.pid;
+}
+
 /** Binds so many Actions that do nothing. */
 export async function bindTrivial({ management }: BenchUsher, count: number): Promise<void> {
   await bind(management, Array.from({ length: count }, () => 'exports.onExecutePostUserRegistration = async () => {};'));
 }
 
-/** Binds one Action that waits for the answer of a receiver. */
-export async function bindCaller({ management }: BenchUsher, url: string): Promise<void> {
-  await bind(management, [`exports.onExecutePostUserRegistration = async () => { await fetch('${url}', { method: 'POST' }); };`]);
+/** Binds, in this order, Actions that each wait for the answer of a receiver, to which they send their idempotency key. @returns their ids. */
+export async function bindCallers({ management }: BenchUsher, urls: string[]): Promise<string[]> {
+  return await bind(management, urls.map((url) => `
+    exports.onExecutePostUserRegistration = async (event) => {
+      await fetch('${url}', { method: 'POST', headers: { 'idempotency-key': event.usher.idempotency_key } });
+    };`));
 }
 
-async function bind(management: ManagementClient, codes: string[]): Promise<void> {
+async function bind(management: ManagementClient, codes: string[]): Promise<string[]> {
   const ids: string[] = [];
   for (const [index, code] of codes.entries()) {
     ids.push(await management.deployAction({ name: `Bench ${index + 1}`, triggerId: 'post-user-registration', code }));
   }
   await management.bind('post-user-registration', ids);
+  return ids;
 }

@@ -1,6 +1,6 @@
 /** A small client of Usher's Management API, as the demo, the bench and the tests need it. Auth0's own SDK does the same. */
 export interface ManagementClient {
-  /** Any call of the Management API; `path` begins after `/api/v2`. @throws when the answer is not 2xx. */
+  /** Any call of the Management API; `path` begins after `/api/v2`, or with `/usher/`. @throws when the answer is not 2xx. */
   call<T = unknown>(method: string, path: string, body?: unknown): Promise<T>;
   /** Creates an Action, waits until it is built and deploys it. @returns its id. */
   deployAction(action: NewAction): Promise<string>;
@@ -36,7 +36,7 @@ export async function createManagementClient(usher: { api: string; clientId: str
 
   async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
     return await answer<T>(
-      await fetch(`${usher.api}/api/v2${path}`, {
+      await fetch(`${usher.api}${path.startsWith('/usher/') ? '' : '/api/v2'}${path}`, {
         method,
         headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),

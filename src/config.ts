@@ -2,7 +2,7 @@ import { closest } from 'fastest-levenshtein';
 import ipaddr from 'ipaddr.js';
 import { resolve } from 'node:path';
 import { DEFAULT_RETENTION, type Retention } from './domain/retention.ts';
-import { DEFAULT_RATE_LIMITS, type RateLimitKind, type RateLimits } from './domain/rate-limits.ts';
+import { DEFAULT_RATE_LIMITS, type RateLimits } from './domain/rate-limits.ts';
 import { temporalSettings, type TemporalSettings } from './temporal/connection.ts';
 
 /** What Usher was told from outside, checked and complete. Functions receive single values of it, never the whole. */

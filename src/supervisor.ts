@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { type Config, DEFAULT_PORT } from './config.ts';
@@ -6,6 +7,7 @@ import { openInstallation, takeLock } from './installation.ts';
 import type { Logger } from './logger.ts';
 import { createRoleProcess, type Role } from './role-process.ts';
 import { StartError } from './start-error.ts';
+import { codecAccessKey, createCodecKeys } from './store/codec-keys.ts';
 import type { Lock } from './store/lock.ts';
 import { type ClaimedPorts, claimTemporalPorts } from './temporal-ports.ts';
 import { createDevServer, type DevServer, type DevServerPorts } from './temporal/dev-server.ts';
@@ -72,15 +74,19 @@ export function createSupervisor(options: {
     if (apiPort !== undefined) roles.worker?.send({ type: 'listening', port: apiPort });
   }
 
-  async function runTemporal(ports: DevServerPorts): Promise<void> {
+  /** @param codecEndpoint not before the API listens. */
+  async function runTemporal(ports: DevServerPorts, codecEndpoint: Promise<string>): Promise<void> {
     const server = await findServer({ address: null, env: options.env, cacheDir: config.cacheDir, output: process.stderr, signal: ending.signal });
     if (server.kind === 'address') throw new TypeError('a server was found where none was given');
+    ending.signal.throwIfAborted();
+    const uiCodecEndpoint = await Promise.race([codecEndpoint, once(ending.signal, 'abort').then(() => '')]);
     ending.signal.throwIfAborted();
     devServer = createDevServer({
       program: server.program,
       folder: dataPaths(config.dataDir).temporal,
       namespace: config.temporal.namespace,
       ports,
+      uiCodecEndpoint,
       logger,
       onState: (state) => setStatus('temporal', state === 'serving' ? null : state),
       onDataLost: ({ reason, movedTo }) => say(`Temporal's database could not be used (${reason}): it is kept as ${movedTo}, a new one was made, and what was open starts again from the ledger.`),
@@ -138,7 +144,9 @@ export function createSupervisor(options: {
       const paths = await prepareDataDir(config.dataDir);
       lock = await takeLock(paths.supervisorLock, false);
       // What is wrong with the data directory is said here, once, before any process is started.
-      await (await openInstallation(config)).close();
+      const installation = await openInstallation(config);
+      const accessKey = await codecAccessKey({ ...installation, codecKeys: createCodecKeys(installation) });
+      await installation.close();
 
       ports = config.temporal.address === null ? await claimTemporalPorts({ folder: paths.temporal, logger }) : null;
       const env = roleEnv(options.env, ports, config.temporal.namespace);
@@ -146,7 +154,7 @@ export function createSupervisor(options: {
       if (ports !== null) degraded['temporal'] = 'starting';
       const apiReady = startRole('api', env);
       if (ports !== null) {
-        temporalTask = runTemporal(ports).catch((error: unknown) => {
+        temporalTask = runTemporal(ports, apiReady.then(({ address }) => `${config.publicUrl ?? address}/usher/codec/${accessKey}`)).catch((error: unknown) => {
           if (ending.signal.aborted) return;
           setStatus('temporal', 'not available: registrations wait in the outbox');
           say(error instanceof Error ? error.message : String(error));

@@ -25,6 +25,7 @@ test('with an empty environment everything has its default', () => {
     clientId: null,
     clientSecret: null,
     masterKey: null,
+    previousMasterKey: null,
     trustedProxies: [],
     ja3Header: null,
     ja4Header: null,
@@ -32,6 +33,7 @@ test('with an empty environment everything has its default', () => {
     ownCertificate: null,
     extraCaCerts: null,
     rateLimits: { signUp: 60, token: 120, passwordless: 30, management: 1200 },
+    retention: { registrations: 90, logs: 30 },
     smtp: null,
     smsGateway: null,
     logLevel: 'info',
@@ -63,11 +65,13 @@ test('each variable is read', () => {
     USHER_CLIENT_ID: 'my-client',
     USHER_CLIENT_SECRET: 's'.repeat(32),
     USHER_MASTER_KEY: KEY.toString('base64'),
+    USHER_MASTER_KEY_PREVIOUS: Buffer.alloc(32, 2).toString('base64'),
     USHER_TRUST_PROXY: '10.0.0.0/8, ::1/128',
     USHER_JA3_HEADER: 'X-JA3',
     USHER_JA4_HEADER: 'X-JA4',
     USHER_EGRESS_ALLOW: '192.168.7.0/24',
     USHER_RATE_LIMITS: 'management=5, token=off',
+    USHER_RETENTION_DAYS: 'registrations=off, logs=7',
     USHER_SMTP_URL: 'smtps://usher:p%40ss@mail.example.com',
     USHER_MAIL_FROM: 'Example <no-reply@example.com>',
     USHER_SMS_URL: 'https://sms.example.com/send',
@@ -91,6 +95,7 @@ test('each variable is read', () => {
     clientId: 'my-client',
     clientSecret: 's'.repeat(32),
     masterKey: KEY,
+    previousMasterKey: Buffer.alloc(32, 2),
     trustedProxies: ['10.0.0.0/8', '::1/128'],
     ja3Header: 'x-ja3',
     ja4Header: 'x-ja4',
@@ -98,6 +103,7 @@ test('each variable is read', () => {
     ownCertificate: { cert: '/srv/ada/tls/cert.pem', key: '/etc/usher/key.pem' },
     extraCaCerts: '/srv/ada/ca.pem',
     rateLimits: { signUp: 60, token: null, passwordless: 30, management: 5 },
+    retention: { registrations: null, logs: 7 },
     smtp: { url: 'smtps://usher:p%40ss@mail.example.com', from: 'Example <no-reply@example.com>' },
     smsGateway: { url: 'https://sms.example.com/send', authorization: 'Bearer gateway-token' },
     logLevel: 'debug',
@@ -144,6 +150,9 @@ test.each([
   ['USHER_RATE_LIMITS', 'false'],
   ['USHER_RATE_LIMITS', 'signUp=0'],
   ['USHER_RATE_LIMITS', 'login=5'],
+  ['USHER_RETENTION_DAYS', '90'],
+  ['USHER_RETENTION_DAYS', 'logs=0'],
+  ['USHER_MASTER_KEY_PREVIOUS', KEY.subarray(1).toString('base64')],
   ['USHER_SMTP_URL', 'http://mail.example.com'],
   ['USHER_SMTP_URL', 'mail.example.com:25'],
   ['USHER_MAIL_FROM', 'nobody'],
@@ -171,4 +180,10 @@ test('all problems are told in one message, and no value that may be a secret', 
   const problems = problemsOf({ USHER_PORT: 'x', USHER_CLIENT_SECRET: 'canary', USHER_MASTER_KEY: 'canary', USHER_LOG_LEVEL: 'x', USHER_MASTERKEY: 'canary', TEMPORAL_PROFILE: 'x' });
   expect(problems).toHaveLength(6);
   expect(problems.join('\n')).not.toContain('canary');
+});
+
+test('the master key before is taken only beside another one', () => {
+  const key = KEY.toString('base64');
+  expect(problemsOf({ USHER_MASTER_KEY_PREVIOUS: key })).toEqual([expect.stringContaining('is set without USHER_MASTER_KEY')]);
+  expect(problemsOf({ USHER_MASTER_KEY_PREVIOUS: key, USHER_MASTER_KEY: key })).toEqual([expect.stringContaining('is the same as USHER_MASTER_KEY')]);
 });

@@ -28,18 +28,18 @@ export interface Lane {
 export function beginLane(registrationId: string, step: OpenStep): Lane {
   const scope = new CancellationScope();
   const lane: Lane = { step, phase: step.phase, end: null, error: undefined, isOver: false, scope, done: Promise.resolve() };
-  lane.done = scope.run(() => runLane(registrationId, lane)).then(
-    (end) => {
-      lane.end = end;
-      lane.isOver = true;
-    },
-    (error: unknown) => {
-      // Of a stopped lane the ledger knows more: its attempt may have failed while it was being stopped.
-      if (!scope.consideredCancelled) lane.error = error;
-      lane.isOver = true;
-    },
-  );
+  lane.done = keep(lane, scope.run(() => runLane(registrationId, lane)));
   return lane;
+}
+
+async function keep(lane: Lane, work: Promise<PhaseEnd>): Promise<void> {
+  try {
+    lane.end = await work;
+  } catch (error) {
+    // Of a stopped lane the ledger knows more: its attempt may have failed while it was being stopped.
+    if (!lane.scope.consideredCancelled) lane.error = error;
+  }
+  lane.isOver = true;
 }
 
 /**

@@ -34,9 +34,8 @@ export function mountRoutes(routes: readonly Route[], { auth, checkAnswers }: Mo
     const requireScope = endpoint.basic === undefined ? auth.requireScope : auth.requireScopeOrSecret;
     const guards = endpoint.scopes === null ? [] : [requireScope(...endpoint.scopes)];
     const readers = endpoint.file === undefined ? [] : [readForm(endpoint.file)];
-    const opened = endpoint.fromAnyPage === undefined ? [] : [cors({ methods: [endpoint.method.toUpperCase()], maxAge: PREFLIGHT_LIFETIME })];
-    if (opened.length > 0) router.options(path, ...opened);
-    router[endpoint.method](path, ...opened, ...guards, ...readers, async (req, res) => {
+    if (endpoint.fromAnyPage !== undefined) router.use(path, cors({ methods: [endpoint.method.toUpperCase()], maxAge: PREFLIGHT_LIFETIME }));
+    router[endpoint.method](path, ...guards, ...readers, async (req, res) => {
       refuseUnread(req, endpoint);
       const call = {
         params: parse(endpoint, 'path', endpoint.params ?? NOTHING, req.params),

@@ -50,8 +50,11 @@ export function watchBacklog({ metrics, database, logger }: { metrics: Metrics; 
       async collect() {
         const found = await current();
         this.reset();
-        // Without labels, a reset sets 0, which would be a lie.
-        if (found === null) return this.remove();
+        if (found === null) {
+          // A reset has set 0, which would be a lie.
+          if (labelNames.length === 0) this.remove();
+          return;
+        }
         // Added up, because several names can share the label `other`.
         for (const { labels, value } of series(found)) this.inc(labels, value);
       },

@@ -7,6 +7,8 @@ const CLAIM_LEASE_MS = 15_000;
 const BATCH = 50;
 /** What a crash between commit and wake-up left is found after this. */
 const POLL_MS = 1_000;
+/** After something was handed over: on the embedded store nobody tells of what another process makes due, and one thing leads to another. */
+const FIRST_POLL_MS = 100;
 /** Temporal is asked this often also when nothing is due, so that its silence, or another one in its place, is noticed. */
 const LOOK_EVERY_MS = 5_000;
 const FIRST_PAUSE_MS = 500;
@@ -41,6 +43,7 @@ export function createDispatcher(deps: {
   let unreachable: string | null = 'not asked yet';
   let lookedAt = -Infinity;
   let pauseMs = FIRST_PAUSE_MS;
+  let pollMs = POLL_MS;
   let woken = false;
   let endRest: (() => void) | undefined;
   let running: Promise<void> = Promise.resolve();
@@ -80,6 +83,7 @@ export function createDispatcher(deps: {
   async function dispatch(): Promise<boolean> {
     woken = false;
     const claimed = await outbox.claimDue({ limit: BATCH, leaseMs: CLAIM_LEASE_MS });
+    pollMs = claimed.length > 0 ? FIRST_POLL_MS : Math.min(pollMs * 2, POLL_MS);
     const answered = await Promise.all(claimed.map(handOver));
     const left = claimed.filter((_, index) => !answered[index]);
     if (left.length > 0) await outbox.releaseClaims(left.map((due) => due.registrationId));
@@ -101,7 +105,7 @@ export function createDispatcher(deps: {
       try {
         if (unreachable !== null || performance.now() - lookedAt > LOOK_EVERY_MS) await look();
         const more = await dispatch();
-        if (!more && unreachable === null) await rest(POLL_MS, { wakeable: true });
+        if (!more && unreachable === null) await rest(pollMs, { wakeable: true });
       } catch (error) {
         if (starter.isUnreachable(error)) unreachable = error instanceof Error ? error.message : String(error);
         else logger.error({ err: error }, 'the dispatcher could not read or write the outbox; trying again');

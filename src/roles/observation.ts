@@ -28,7 +28,7 @@ export interface Observation {
   close(): Promise<void>;
 }
 
-export async function startObservation(role: Role, database: Database, { config, logger, onOpsListening }: RoleOptions): Promise<Observation> {
+export async function startObservation(role: Role, database: Database, { config, logger, onOpsListening }: Pick<RoleOptions, 'config' | 'logger' | 'onOpsListening'>): Promise<Observation> {
   const metrics = createMetrics({ role, version: VERSION });
   watchBacklog({ metrics, database, logger });
   metrics.gauge('usher_store_connections_in_use', 'Connections of this process to PostgreSQL at work; 0 on the embedded store.', () => database.connections()?.inUse ?? 0);

@@ -41,9 +41,13 @@ export interface LockedRegistration {
 export async function lockRegistration(database: Database, tx: Queryable, registrationId: string): Promise<LockedRegistration> {
   const row = await tx.selectFrom('registration').selectAll().where('id', '=', registrationId).forUpdate().executeTakeFirst();
   if (row === undefined) throw new UnknownIdError('registration', registrationId);
-  const steps = await stepsOf(tx, registrationId).select(database.now.as('now')).execute();
-  const now = steps[0]?.now ?? (await storeNow(database, tx));
-  return { row, steps: steps.map(({ now: _, ...step }) => step), now };
+  // With the clock: a statement less, and every claim and settlement begins with this.
+  const read = await stepsOf(tx, registrationId).select(database.now.as('now')).execute();
+  const steps = read.map((each) => {
+    const { now: _now, ...step } = each;
+    return step;
+  });
+  return { row, steps, now: read[0]?.now ?? (await storeNow(database, tx)) };
 }
 
 /** All steps of a registration, in binding order. */

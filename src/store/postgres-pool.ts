@@ -27,15 +27,18 @@ export class PostgresUnreachableError extends Error {
  * @param options.patient statements may take and wait as long as they need. For migrations.
  */
 export function createPostgresPool(config: PoolConfig, { patient }: { patient: boolean }): PostgresPool & { connections(): StoreConnections } {
+  // By a statement: poolers in front of PostgreSQL refuse settings that come with the connection.
+  async function setUp(client: ClientBase): Promise<void> {
+    const statementTimeoutMs = patient ? 0 : STATEMENT_TIMEOUT_MS;
+    await client.query(`set statement_timeout = ${statementTimeoutMs}; set idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_MS}`);
+  }
+
   const pool = new Pool({
     ...config,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     ...(patient ? {} : { query_timeout: QUERY_TIMEOUT_MS }),
-    // By a statement: poolers in front of PostgreSQL refuse settings that come with the connection.
-    onConnect: async (client: ClientBase) => {
-      const statementTimeoutMs = patient ? 0 : STATEMENT_TIMEOUT_MS;
-      await client.query(`set statement_timeout = ${statementTimeoutMs}; set idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_MS}`);
-    },
+    // Awaited, and its failure is that of the connection; its type does not say so.
+    onConnect: setUp as (client: ClientBase) => void,
   });
   // A broken connection fails the query that it is working on, or else the next one on a new connection says what is
   // wrong. The event comes besides, on the pool while the connection is idle and on the connection while it is not, and

@@ -23,6 +23,8 @@ export interface DevServerOptions {
   folder: string;
   namespace: string;
   ports: DevServerPorts;
+  /** Where the Web UI has payloads decrypted. */
+  uiCodecEndpoint?: string;
   logger: Logger;
   /** `serving`, or in words what it does instead. */
   onState(state: string): void;
@@ -80,7 +82,7 @@ async function makeFolder(folder: string): Promise<void> {
  * is left alone.
  */
 export function createDevServer(options: DevServerOptions): DevServer {
-  const { program, folder, namespace, ports, logger } = options;
+  const { program, folder, namespace, ports, uiCodecEndpoint, logger } = options;
   const record = join(folder, RECORD);
   const stopping = new AbortController();
   const { promise: serving, resolve: isServing, reject: isStopped } = Promise.withResolvers<void>();
@@ -106,7 +108,7 @@ export function createDevServer(options: DevServerOptions): DevServer {
       if (!(await isPortFree(port))) throw new Error(`another program has taken port ${port} meanwhile: end it`);
     }
     if (stopping.signal.aborted) return { servedMs: 0, end: 'stopped' };
-    const server = startServerProcess({ program, folder, database: DATABASE, namespace, port: ports.grpc, uiPort: ports.ui, onLine });
+    const server = startServerProcess({ program, folder, database: DATABASE, namespace, port: ports.grpc, uiPort: ports.ui, uiCodecEndpoint, onLine });
     current = server;
     try {
       if (server.pid !== undefined) await recordServer(record, server.pid);

@@ -15,6 +15,8 @@ export interface ServerProcessOptions {
   port: number;
   /** Of the Web UI; null: without one. */
   uiPort: number | null;
+  /** Where the Web UI has payloads decrypted. */
+  uiCodecEndpoint?: string | undefined;
   /** Each line that the server says; JSON mostly. */
   onLine: (line: string) => void;
 }
@@ -89,7 +91,7 @@ export function startServerProcess(options: ServerProcessOptions): ServerProcess
   };
 }
 
-function serverArguments({ database, namespace, port, uiPort }: ServerProcessOptions): string[] {
+function serverArguments({ database, namespace, port, uiPort, uiCodecEndpoint }: ServerProcessOptions): string[] {
   return [
     'server', 'start-dev',
     '--db-filename', database,
@@ -97,6 +99,7 @@ function serverArguments({ database, namespace, port, uiPort }: ServerProcessOpt
     '--ip', '127.0.0.1',
     '--port', String(port),
     ...(uiPort === null ? ['--headless'] : ['--ui-port', String(uiPort)]),
+    ...(uiCodecEndpoint === undefined ? [] : ['--ui-codec-endpoint', uiCodecEndpoint]),
     // Three to five times the workflows per second. A power cut can take back the last moments, as it may: the ledger
     // knows what was done and starts again what is open.
     '--sqlite-pragma', 'journal_mode=wal',

@@ -105,7 +105,7 @@ describeEachStore('a restore', (fresh) => {
 
     await restoreInto(store.database, path, { replace: true });
 
-    for (const dueSeq of [handedOver!.dueSeq, 41, 42]) await store.outbox.markHandedOver({ registrationId, dueSeq, checkAt: 1 });
+    for (const dueSeq of [handedOver!.dueSeq, 41, 42]) await store.outbox.markHandedOver({ registrationId, dueSeq, checkAfterMs: 1 });
     expect(await store.outbox.claimDue({ limit: 10, leaseMs: 1000 })).toMatchObject([{ registrationId }]);
     for (const step of await stepsOf(store)) expect(step.wish).toBeGreaterThan(41);
   });
@@ -183,9 +183,9 @@ describeEachStore('a restore', (fresh) => {
 
   test('into a database with tables of something else is refused', async () => {
     const path = await backUp((await makeStore()).database);
-    const { db } = (await fresh()).open();
-    await db.schema.createTable('step').addColumn('theirs', 'text').execute();
-    await expect(restoreInto({ ...(await makeStore()).database, db, transaction: (fn) => db.transaction().execute(fn) }, path)).rejects.toThrow(/a table step that is not Usher's/);
+    const theirs = (await fresh()).open();
+    await theirs.db.schema.createTable('step').addColumn('theirs', 'text').execute();
+    await expect(restoreInto(theirs, path)).rejects.toThrow(/a table step that is not Usher's/);
   });
 
   test('that is broken off leaves the store as it was', async () => {
@@ -227,7 +227,7 @@ describe('a backup is refused', () => {
       const broken: [string, Buffer][] = [
         ['cut short', whole.subarray(0, whole.length - 20)],
         ['cut short', whole.subarray(0, whole.length / 2)],
-        ['incorrect', Buffer.concat([whole.subarray(0, 400), Buffer.from([whole[400]! ^ 0x10]), whole.subarray(401)])],
+        ['(invalid|incorrect)', Buffer.concat([whole.subarray(0, 400), Buffer.from([whole[400]! ^ 0x10]), whole.subarray(401)])],
         ['its end is missing', gzipSync(lines.slice(0, -2).join('\n') + '\n')],
         ['rows of user_account', gzipSync(lines.map((line) => line.replace('ann@example.com', 'eve@example.com')).join('\n'))],
         ['rows of registration', gzipSync(lines.filter((line) => !line.startsWith('{"table":"registration"')).join('\n'))],
@@ -239,7 +239,7 @@ describe('a backup is refused', () => {
       for (const [how, bytes] of broken) {
         const other = `${path}.broken`;
         await writeFile(other, bytes);
-        await expect(restoreInto(target, other), how).rejects.toThrow(new RegExp(`damaged \\(.*${how}|damaged \\(.*(invalid|incorrect)`));
+        await expect(restoreInto(target, other), how).rejects.toThrow(new RegExp(`damaged \\(.*${how}`));
       }
       expect(await target.db.introspection.getTables()).toEqual([]);
       await expect(restoreInto(target, join(dir, 'nowhere.gz'))).rejects.toThrow(/There is no file/);

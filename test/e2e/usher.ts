@@ -24,8 +24,8 @@ export interface TestUsher {
   kill(): Promise<void>;
   /** Ends it with SIGTERM; resolves with its exit code. */
   terminate(): Promise<number | null>;
-  /** Starts it again on the same data, after `kill` or `terminate`. */
-  start(): Promise<void>;
+  /** Starts it again on the same data, after `kill` or `terminate`. @param env variables that it has besides, from now on. */
+  start(env?: Record<string, string>): Promise<void>;
   /** Ends it and deletes its data. */
   close(): Promise<void>;
 }
@@ -44,7 +44,8 @@ export async function startTestUsher(env: Record<string, string> = {}): Promise<
   let usher: OwnUsher;
   let management: ManagementClient;
 
-  async function start(): Promise<void> {
+  async function start(more: Record<string, string> = {}): Promise<void> {
+    Object.assign(env, more);
     usher = await startUsher({ dataDir, env: { USHER_RATE_LIMITS: 'off', ...env } });
     management = await createManagementClient(usher);
   }

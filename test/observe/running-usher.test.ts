@@ -85,6 +85,13 @@ test('every metric that the alerts and the dashboard name is in a scrape of the 
   }
 });
 
+test('the metrics of Temporal that the docs name are there', async () => {
+  const known = namesIn(await scrape(ops.worker)).map((name) => name.replace(/_(bucket|sum|count)$/, ''));
+  const named = [...read('docs/observability.md').matchAll(/`(temporal_\w+[a-z])`/g)].map(([, name]) => name!);
+  expect(named.length).toBeGreaterThan(1);
+  expect(named.filter((name) => !known.includes(name))).toEqual([]);
+});
+
 test('no request of an Action carries a traceparent of ours while traces are off', () => {
   expect(receiver.received.map(({ headers }) => headers['traceparent'])).toEqual([undefined, undefined, undefined]);
 });

@@ -25,9 +25,26 @@ let usher: TestUsher;
 let token: string;
 let userId: string;
 
-async function call<T>(method: string, path: string, body?: object, headers: Record<string, string> = { authorization: `Bearer ${token}` }): Promise<{ status: number; body: T; headers: Headers }> {
+/** What the answers have that is looked at here. */
+interface Body {
+  access_token: string;
+  _id: string;
+  id: string;
+  status: string;
+  ended_at: string | null;
+  codec: { endpoint: string };
+  payloads: WebPayload[];
+}
+
+interface Answer {
+  status: number;
+  body: Body;
+  headers: Headers;
+}
+
+async function call(method: string, path: string, body?: object, headers: Record<string, string> = { authorization: `Bearer ${token}` }): Promise<Answer> {
   const response = await fetch(usher.api + path, { method, headers: { ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) }, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
-  return { status: response.status, body: (await response.json()) as T, headers: response.headers };
+  return { status: response.status, body: (await response.json()) as Body, headers: response.headers };
 }
 
 /** Files of a folder with everything in them; the sandbox's packages are none of ours. */
@@ -49,9 +66,8 @@ interface WebPayload {
 
 /** What the Web UI is told of the registration's workflow, as text, with every payload in it. */
 async function historyOf(registrationId: string): Promise<{ text: string; payloads: WebPayload[] }> {
-  const { webUi } = JSON.parse(readFileSync(join(usher.dataDir, 'running.json'), 'utf8')) as { webUi: string };
   const id = encodeURIComponent(`user-registration/${registrationId}`);
-  const answers = await Promise.all(['', '/history'].map((part) => fetch(`${webUi}/api/v1/namespaces/default/workflows/${id}${part}`).then((response) => response.json() as Promise<unknown>)));
+  const answers = await Promise.all(['', '/history'].map((part) => fetch(`${webUi()}/api/v1/namespaces/default/workflows/${id}${part}`).then((response) => response.json())));
   const payloads: WebPayload[] = [];
   let text = '';
   JSON.stringify(answers, (name, value: unknown) => {
@@ -66,7 +82,7 @@ beforeAll(async () => {
   usher = await startTestUsher({ USHER_LOG_LEVEL: 'debug' });
   const { clientId } = JSON.parse(readFileSync(join(usher.dataDir, 'running.json'), 'utf8')) as { clientId: string };
   const secret = readFileSync(join(usher.dataDir, 'client-secret'), 'utf8');
-  token = (await call<{ access_token: string }>('POST', '/oauth/token', { grant_type: 'client_credentials', client_id: clientId, client_secret: secret, audience: `${usher.api}/api/v2/` }, {})).body.access_token;
+  token = (await call('POST', '/oauth/token', { grant_type: 'client_credentials', client_id: clientId, client_secret: secret, audience: `${usher.api}/api/v2/` }, {})).body.access_token;
   const secrets = [{ name: 'KEY', value: SECRET }, { name: 'USHER', value: usher.api }];
   await usher.management.bind('post-user-registration', [await usher.management.deployAction({ name: 'Tell the CRM', triggerId: 'post-user-registration', code: CODE, secrets })]);
   await usher.management.bind('pre-user-registration', [await usher.management.deployAction({ name: 'Check', triggerId: 'pre-user-registration', code: PRE_CODE, secrets })]);
@@ -74,7 +90,7 @@ beforeAll(async () => {
 afterAll(() => usher?.close());
 
 test('secrets, passwords and what is personal stand only where they must', async () => {
-  const signUp = await call<{ _id: string }>('POST', '/dbconnections/signup', {
+  const signUp = await call('POST', '/dbconnections/signup', {
     connection: 'Username-Password-Authentication',
     email: PERSONAL[0],
     password: PASSWORD,
@@ -85,10 +101,10 @@ test('secrets, passwords and what is personal stand only where they must', async
   userId = `auth0|${signUp.body._id}`;
   expect((await usher.signUp('canary-denied@example.com')).status).toBe(400);
 
-  const list = async () => (await call<{ type: string; details?: { actions?: { executions: string[] } } }[]>('GET', `/api/v2/users/${encodeURIComponent(userId)}/logs`)).body;
+  const list = async () => (await call('GET', `/api/v2/users/${encodeURIComponent(userId)}/logs`)).body;
   const executions = (await list()).find(({ type }) => type === 'ss')!.details!.actions!.executions;
   const registrationId = executions.at(-1)!;
-  await until('the registration has succeeded', async () => (await call<{ status: string }>('GET', `/api/v2/actions/executions/${registrationId}`)).body.status === 'final', 60_000);
+  await until('the registration has succeeded', async () => (await call('GET', `/api/v2/actions/executions/${registrationId}`)).body.status === 'final', 60_000);
 
   // The controls: an answer shows what the Action has logged, and the file of the store has the user's row.
   const shown = await call('GET', `/api/v2/actions/executions/${registrationId}`);
@@ -113,9 +129,11 @@ test('secrets, passwords and what is personal stand only where they must', async
   expect(filesWith(join(usher.dataDir, 'temporal'), registrationId)).not.toEqual([]);
 
   // With the address that Usher tells, the Web UI reads them.
-  const { endpoint } = (await call<{ codec: { endpoint: string } }>('GET', '/usher/keys')).body.codec;
+  const { endpoint } = (await call('GET', '/usher/keys')).body.codec;
+  const settings = (await (await fetch(`${webUi()}/api/v1/settings`)).json()) as { Codec: { Endpoint: string } };
+  expect(settings.Codec.Endpoint).toBe(endpoint);
   const encrypted = payloads.filter(({ metadata }) => metadata!['encryption-key-id'] !== undefined);
-  const decoded = await call<{ payloads: WebPayload[] }>('POST', new URL(`${endpoint}/decode`).pathname, { payloads: encrypted }, { origin: 'http://127.0.0.1:8233', 'x-namespace': 'default' });
+  const decoded = await call('POST', new URL(`${endpoint}/decode`).pathname, { payloads: encrypted }, { origin: 'http://127.0.0.1:8233', 'x-namespace': 'default' });
   expect(decoded.headers.get('access-control-allow-origin')).toBe('*');
   const plain = decoded.body.payloads.map(({ data }) => Buffer.from(data!, 'base64').toString()).join('\n');
   expect(plain).toContain(`{"v":1,"registrationId":"${registrationId}"}`);
@@ -127,13 +145,13 @@ test('who is erased is in no file and no line any more, and what was open for hi
   const bob = 'canary-unlucky@example.com';
   const { body } = await usher.signUp(bob);
   const bobsId = `auth0|${String(body['_id'])}`;
-  await until('an Action of his has failed', async () => (await call<unknown[]>('GET', `/api/v2/users/${encodeURIComponent(bobsId)}/logs`)).body.length > 0);
+  await until('an Action of his has failed', async () => (await call('GET', `/api/v2/users/${encodeURIComponent(bobsId)}/logs`)).body.length > 0);
   await until('his workflow runs', async () => (await runningWorkflows()) === 1, 30_000);
 
   for (const id of [userId, bobsId]) {
-    const erase = await call<{ id: string }>('POST', `/usher/users/${encodeURIComponent(id)}/erase`);
+    const erase = await call('POST', `/usher/users/${encodeURIComponent(id)}/erase`);
     expect(erase.status).toBe(202);
-    await until('the store has forgotten', async () => (await call<{ ended_at: string | null }>('GET', `/usher/erasures/${erase.body.id}`)).body.ended_at !== null, 30_000);
+    await until('the store has forgotten', async () => (await call('GET', `/usher/erasures/${erase.body.id}`)).body.ended_at !== null, 30_000);
   }
   await until('his workflow is gone', async () => (await runningWorkflows()) === 0, 30_000);
 
@@ -142,12 +160,15 @@ test('who is erased is in no file and no line any more, and what was open for hi
     expect(usher.output(), canary).not.toContain(canary);
   }
   expect((await call('GET', `/api/v2/users/${encodeURIComponent(bobsId)}`)).status).toBe(404);
-  expect((await call<unknown[]>('GET', `/api/v2/users/${encodeURIComponent(bobsId)}/logs`)).body).toEqual([]);
+  expect((await call('GET', `/api/v2/users/${encodeURIComponent(bobsId)}/logs`)).body).toEqual([]);
 });
 
+function webUi(): string {
+  return (JSON.parse(readFileSync(join(usher.dataDir, 'running.json'), 'utf8')) as { webUi: string }).webUi;
+}
+
 async function runningWorkflows(): Promise<number> {
-  const { webUi } = JSON.parse(readFileSync(join(usher.dataDir, 'running.json'), 'utf8')) as { webUi: string };
   const query = encodeURIComponent("ExecutionStatus = 'Running'");
-  const listed = (await (await fetch(`${webUi}/api/v1/namespaces/default/workflows?query=${query}`)).json()) as { executions?: unknown[] };
+  const listed = (await (await fetch(`${webUi()}/api/v1/namespaces/default/workflows?query=${query}`)).json()) as { executions?: unknown[] };
   return (listed.executions ?? []).length;
 }

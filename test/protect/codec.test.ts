@@ -9,7 +9,7 @@ import { bindActions, prepareStore, signUpOf } from '../helpers/stores.ts';
 const DAY_MS = 24 * 60 * 60_000;
 
 function payload(value: unknown): Payload {
-  return defaultPayloadConverter.toPayload(value)!;
+  return defaultPayloadConverter.toPayload(value);
 }
 
 async function read(codec: ReturnType<typeof createPayloadCodec>, payloads: Payload[]): Promise<unknown[]> {

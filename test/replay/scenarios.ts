@@ -1,4 +1,4 @@
-import { lookSignal } from '../../workflows/messages.ts';
+import { lookSignal, workflowIdOf } from '../../workflows/messages.ts';
 import type { Harness, Script } from '../workflows/harness.ts';
 
 const HOUR = 3_600_000;
@@ -57,7 +57,53 @@ export const SCENARIOS: Record<string, (harness: Harness) => Promise<string>> = 
     await handle.result().catch(() => undefined);
     return id;
   },
+
+  'cancelled-by-look': async (harness) => {
+    const id = await parked(harness, [{ name: 'A', script: () => ({ error: {} }) }, { name: 'B', script: succeeds }]);
+    await harness.ask((commands, tx) => commands.cancel(tx, id));
+    return await ended(harness, id);
+  },
+
+  'retried-now-while-parked': async (harness) => {
+    const id = await parked(harness, [{ name: 'A', script: ({ attempt }) => (attempt < 6 ? { error: {} } : {}) }, { name: 'B', script: () => ({ error: {} }), policy: { long: { attempts: 2, firstDelayMs: HOUR, factor: 1, maxDelayMs: HOUR } } }]);
+    const stepId = await firstStep(harness, id);
+    await harness.ask((commands, tx) => commands.retryNow(tx, id, stepId));
+    return await ended(harness, id);
+  },
+
+  'skipped-while-parked': async (harness) => {
+    const id = await parked(harness, [{ name: 'A', script: () => ({ error: {} }), policy: { onFailure: 'wait' } }, { name: 'B', script: succeeds }]);
+    const stepId = await firstStep(harness, id);
+    await harness.ask((commands, tx) => commands.skip(tx, id, stepId));
+    return await ended(harness, id);
+  },
+
+  'redriven-while-parked': async (harness) => {
+    const id = await parked(harness, [
+      { name: 'A', script: ({ attempt }) => (attempt === 1 ? { error: { retryable: false } } : {}) },
+      { name: 'B', script: ({ now }) => (now < HOUR ? { error: {} } : {}) },
+    ]);
+    await harness.ask((commands, tx) => commands.redrive(tx, id, { steps: 'failed', version: 'pinned' }));
+    return await ended(harness, id);
+  },
 };
+
+/** A registration of which something is parked, and waits. */
+async function parked(harness: Harness, actions: Parameters<Harness['register']>[0]): Promise<string> {
+  const id = await harness.register(actions);
+  await harness.dispatch();
+  await harness.env.sleep(90_000);
+  return id;
+}
+
+async function ended(harness: Harness, id: string): Promise<string> {
+  await harness.env.client.workflow.getHandle(workflowIdOf(id)).result().catch(() => undefined);
+  return id;
+}
+
+async function firstStep(harness: Harness, id: string): Promise<string> {
+  return (await harness.ledger.readRegistration(id))!.steps[0]!.id;
+}
 
 async function runAll(harness: Harness, actions: Parameters<Harness['register']>[0]): Promise<string> {
   const id = await harness.register(actions);

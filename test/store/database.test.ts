@@ -1,12 +1,9 @@
-import { once } from 'node:events';
 import { statSync } from 'node:fs';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { DatabaseSync } from 'node:sqlite';
 import { sql } from 'kysely';
 import { expect, test } from 'vitest';
 import { newId, newUserId, nowIsoNanos } from '../../src/domain/ids.ts';
 import { isStoreUnavailable, storeNow, uniqueViolation } from '../../src/store/database.ts';
-import { openPostgres } from '../../src/store/postgres.ts';
 import { readSetting, writeSetting } from '../../src/store/settings.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
 import { prepareStore } from '../helpers/stores.ts';
@@ -137,54 +134,6 @@ describeEachStore('embedded store', (fresh) => {
     expect(await readSetting(database.db, 'a')).toBe('1');
   });
 }, ['sqlite']);
-
-describeEachStore('store on another machine', (fresh) => {
-  test('connections that have gone silent are given up, and new ones are made', async () => {
-    const store = await fresh();
-    const network = await startProxy(new URL(store.place));
-    const database = openPostgres(network.url);
-    try {
-      await prepareStore(database);
-      await Promise.all([1, 2, 3].map((n) => writeSetting(database.db, `a-${n}`, '1')));
-
-      network.silenceOpenConnections();
-
-      const failures = await Promise.all([1, 2, 3].map((n) => failureOf(writeSetting(database.db, `a-${n}`, '2'))));
-      expect(failures.map((error) => isStoreUnavailable(error))).toEqual([true, true, true]);
-      await Promise.all([1, 2, 3].map((n) => writeSetting(database.db, `a-${n}`, '3')));
-      expect(await readSetting(database.db, 'a-1')).toBe('3');
-    } finally {
-      network.stop();
-      await database.close();
-    }
-  });
-}, ['postgres']);
-
-/** A way to the server on which connections can go silent without being closed, as after a network failure. */
-async function startProxy(target: URL): Promise<{ url: string; silenceOpenConnections(): void; stop(): void }> {
-  const sockets: Socket[] = [];
-  const proxy = createServer((client) => {
-    const server = connect(Number(target.port), target.hostname);
-    client.pipe(server).pipe(client);
-    for (const socket of [client, server]) {
-      socket.on('error', () => socket.destroy());
-      sockets.push(socket);
-    }
-  }).listen(0, '127.0.0.1');
-  await once(proxy, 'listening');
-  const url = new URL(target);
-  url.port = String((proxy.address() as AddressInfo).port);
-  return {
-    url: url.href,
-    silenceOpenConnections() {
-      for (const socket of sockets) socket.unpipe().pause();
-    },
-    stop() {
-      for (const socket of sockets) socket.destroy();
-      proxy.close();
-    },
-  };
-}
 
 test('ids sort in the order in which they were made, and look as the outside expects', () => {
   const ids = Array.from({ length: 10_000 }, newId);

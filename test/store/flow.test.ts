@@ -144,8 +144,9 @@ describeEachStore('holding steps back', (fresh) => {
   });
 
   test('after failures in ten registrations in a row the receiver is taken to be down: what is due is parked without an attempt, or held where others wait for it', async () => {
-    const { usher, claim, failFirst, flow, steps, actionId } = await line(11);
+    const { usher, claim, failFirst, flow, steps, actionId, releases } = await line(11);
     await failFirst(9);
+    expect(await releases.down()).toEqual([]);
     expect(await flow.actions()).toEqual([]);
     await letTimePass(usher, 5 * SECOND);
     // The same step once more is no news.
@@ -153,6 +154,7 @@ describeEachStore('holding steps back', (fresh) => {
     expect(await flow.actions()).toEqual([]);
     await usher.ledger.settleAttempt(failureOf((await claim(9) as Extract<Claim, { claim: 'claimed' }>).step));
 
+    expect(await releases.down()).toEqual(['Notify Slack']);
     expect(await claim(10)).toEqual({ claim: 'recorded', state: { state: 'parked', delayMs: HOUR } });
     expect((await steps())[10]).toMatchObject({ state: 'parked', phase: 'long', held_reason: 'down', counted: 0, last_attempt: 0 });
     expect(await flow.actions()).toMatchObject([{ actionId, name: 'Notify Slack', paused: null, down: { failures: 10 }, held: 1, parked: 1 }]);

@@ -17,20 +17,17 @@ describeEachStore('connections to PostgreSQL', (fresh) => {
   test('a start waits for the migrations of another one, however long they take', async () => {
     const store = await fresh();
     const [other, place] = [openPostgres(store.place, { patient: true }), { databaseUrl: store.place, file: '' }];
-    const until = Promise.withResolvers<void>();
     const locked = Promise.withResolvers<void>();
     const migrating = other.transaction(async (tx) => {
       await other.lockSchema(tx);
       locked.resolve();
       await sql`select pg_sleep(${LONG_MS / 1000})`.execute(tx);
-      await until.promise;
     });
     await locked.promise;
 
     const startedAt = performance.now();
     const started = migrateStore(place, store.open());
-    await Promise.all([migrating, until.resolve()]);
-    await started;
+    await Promise.all([migrating, started]);
 
     expect(performance.now() - startedAt).toBeGreaterThan(LONG_MS - 1000);
     expect(await readSetting(store.open().db, 'any')).toBeUndefined();
@@ -91,6 +88,27 @@ describeEachStore('connections to PostgreSQL', (fresh) => {
     expect(isStoreUnavailable(await inTransaction.catch((reason: unknown) => reason))).toBe(true);
     await database.transaction((tx) => writeSetting(tx, 'a', '4'));
     expect(await readSetting(database.db, 'a')).toBe('4');
+  });
+
+  test('connections that have gone silent are given up, and new ones are made', async () => {
+    const store = await fresh();
+    const network = await startTcpProxy(Number(new URL(store.place).port));
+    const database = openPostgres(network.urlOf(store.place));
+    try {
+      await prepareStore(database);
+      const write = (value: string) => Promise.all([1, 2, 3].map((n) => writeSetting(database.db, `a-${n}`, value).catch((reason: unknown) => reason)));
+      expect(await write('1')).toEqual([undefined, undefined, undefined]);
+
+      network.blackHole();
+      network.heal();
+
+      expect((await write('2')).map((error) => isStoreUnavailable(error))).toEqual([true, true, true]);
+      expect(await write('3')).toEqual([undefined, undefined, undefined]);
+      expect(await readSetting(database.db, 'a-1')).toBe('3');
+    } finally {
+      await database.close();
+      await network.close();
+    }
   });
 
   test('a store on a network that has gone silent closes all the same', async () => {

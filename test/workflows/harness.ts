@@ -17,10 +17,12 @@ import { createSandboxShares } from '../../activities/sandbox-shares.ts';
 import { newId } from '../../src/domain/ids.ts';
 import type { ActionError, Invocation, InvocationResult, OutgoingCall } from '../../src/domain/invocation.ts';
 import { DEFAULT_STEP_POLICY, type StepPolicy } from '../../src/domain/policy.ts';
-import type { Database } from '../../src/store/database.ts';
+import type { Database, Queryable } from '../../src/store/database.ts';
 import { createFlowStore, type FlowStore } from '../../src/store/flow.ts';
 import { createKeyring } from '../../src/store/keyring.ts';
+import { type CommandResult, createLedgerCommands, type LedgerCommands } from '../../src/store/ledger-commands.ts';
 import { createLedger, type Ledger, type RegistrationRecord } from '../../src/store/ledger.ts';
+import { FAILURE_CONVERTER_PATH } from '../../src/temporal/data-converter.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import { createOutbox } from '../../src/store/outbox.ts';
 import { createReleases } from '../../src/store/releases.ts';
@@ -58,6 +60,8 @@ export interface Harness {
   run(registrationId: string): Promise<RegistrationRecord>;
   /** What the API does every second: lets held steps go, and sends a look for each registration that is due. */
   dispatch(): Promise<void>;
+  /** Does what a person asks for, and sends its look. */
+  ask(command: (commands: LedgerCommands, tx: Queryable) => Promise<CommandResult>): Promise<CommandResult>;
   /** Lets time pass, with what the API does meanwhile. */
   pass(ms: number): Promise<void>;
   /** Runs `hook` before each call of a ledger activity. */
@@ -74,7 +78,7 @@ const DISPATCH_EVERY_MS = 5_000;
 let bundle: Promise<WorkflowBundleWithSourceMap> | undefined;
 
 export function workflowBundle(): Promise<WorkflowBundleWithSourceMap> {
-  return (bundle ??= bundleWorkflowCode({ workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)), logger: new DefaultLogger('WARN') }));
+  return (bundle ??= bundleWorkflowCode({ workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)), failureConverterPath: FAILURE_CONVERTER_PATH, logger: new DefaultLogger('WARN') }));
 }
 
 /** @param options.share attempts of one Action at once. @default as in a worker */
@@ -229,6 +233,13 @@ export async function createHarness(options: { share?: number } = {}): Promise<H
     },
     start,
     dispatch,
+    async ask(command) {
+      now = await env.currentTimeMs();
+      const commands = createLedgerCommands({ database });
+      const result = await database.transaction((tx) => command(commands, tx));
+      await dispatch();
+      return result;
+    },
     async pass(ms) {
       for (const end = (await env.currentTimeMs()) + ms; ;) {
         await dispatch();

@@ -1,0 +1,52 @@
+import type { Tally } from '../ledger.ts';
+import { PATIENCE_MS, startLoadedUsher } from './loaded-usher.ts';
+import { comparePhases, type Phase, type PhaseRow } from './phases.ts';
+
+/*
+ * Many registrations at once, as after an advertisement: what sign-ups wait for while the work drains, and whether memory
+ * depends on how many there are. A small burst first, so that there is something to hold the memory of the large one
+ * against.
+ */
+
+export interface BurstOptions {
+  burst: number;
+  smallBurst: number;
+  quietMs: number;
+}
+
+export interface Drain {
+  registrations: number;
+  /** From the first commit to the last one, and to the last close. */
+  commitSeconds: number;
+  seconds: number;
+  tally: Tally;
+}
+
+export interface BurstResult {
+  rows: PhaseRow[];
+  drains: Drain[];
+  phases: Phase[];
+}
+
+/** @param say gets what is being done, one call a line. @param signal ends it. */
+export async function benchBurst({ burst, smallBurst, quietMs }: BurstOptions, say: (line: string) => void, signal: AbortSignal): Promise<BurstResult> {
+  await using ends = new AsyncDisposableStack();
+  say('starting an Usher for bursts');
+  const { ledger, phases, quiet, load } = await startLoadedUsher(ends, quietMs, say, signal);
+  const drains: Drain[] = [];
+
+  async function drain(registrations: number): Promise<void> {
+    const startedAt = Date.now();
+    const range = await ledger.register(registrations);
+    const commitSeconds = (Date.now() - startedAt) / 1000;
+    const seconds = ((await ledger.allClosed(PATIENCE_MS, range)) - startedAt) / 1000;
+    drains.push({ registrations, commitSeconds, seconds, tally: await ledger.tally(range) });
+  }
+
+  await quiet('before');
+  await load(`a burst of ${smallBurst}`, () => drain(smallBurst));
+  await quiet('between');
+  await load(`a burst of ${burst}`, () => drain(burst));
+  await quiet('after');
+  return { rows: comparePhases(phases), drains, phases };
+}

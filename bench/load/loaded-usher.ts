@@ -1,0 +1,75 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Received, startReceiver } from '../../examples/receiver.ts';
+import { type BenchLedger, openBenchLedger } from '../ledger.ts';
+import { bindCallers, type BenchUsher, fullyReady, signUpWhile, startBenchUsher } from '../usher.ts';
+import { type MemoryWatch, watchMemory } from './memory.ts';
+import type { Phase } from './phases.ts';
+
+/** Few enough that what they begin themselves is done at once, many enough to hit what stalls. */
+const SIGN_UP_EVERY_MS = 200;
+const WARM_UP_SIGN_UPS = 25;
+/** Lets what a phase has begun ebb away before the next one is measured. */
+const PAUSE_MS = 3_000;
+/** Of a load to drain, on a machine that others keep busy too. */
+export const PATIENCE_MS = 40 * 60_000;
+
+/** An Usher with one Action bound, which calls a receiver that answers at once, and what is measured while it works. */
+export interface LoadedUsher {
+  usher: BenchUsher;
+  ledger: BenchLedger;
+  /** What the receiver has got. */
+  received: Received[];
+  /** Of each phase so far. */
+  phases: Phase[];
+  /** Measures sign-ups while there is nothing else to do. */
+  quiet(when: string): Promise<void>;
+  /** Measures sign-ups while `work` goes on. @throws what `work` throws, or the reason of the signal. */
+  load(name: string, work: () => Promise<void>): Promise<void>;
+}
+
+/** @param ends gets what is to be ended. @param say gets what is being done, one call a line. @param signal ends the phase under way. */
+export async function startLoadedUsher(ends: AsyncDisposableStack, quietMs: number, say: (line: string) => void, signal: AbortSignal): Promise<LoadedUsher> {
+  const receiver = ends.adopt(await startReceiver(() => ({ status: 200 })), (started) => started.close());
+  const usher = ends.adopt(await startBenchUsher(), (started) => started.stop());
+  await fullyReady(usher);
+  await bindCallers(usher, [receiver.url]);
+  const ledger = ends.adopt(await openBenchLedger(usher), (opened) => opened.close());
+  const memory = ends.adopt(await watchMemory(usher), (watch) => watch.stop());
+  let left = WARM_UP_SIGN_UPS;
+  await signUpWhile(usher, SIGN_UP_EVERY_MS, () => left-- > 0);
+  await ledger.allClosed(PATIENCE_MS);
+
+  const phases: Phase[] = [];
+  async function measure(name: string, isQuiet: boolean, work: () => Promise<void>): Promise<void> {
+    await sleep(PAUSE_MS);
+    signal.throwIfAborted();
+    say(`measuring sign-ups: ${name}`);
+    phases.push({ name, isQuiet, ...(await signUpDuring(usher, memory, signal, work)) });
+    await ledger.allClosed(PATIENCE_MS);
+  }
+
+  return {
+    usher,
+    ledger,
+    received: receiver.received,
+    phases,
+    quiet: (when) => measure(`quiet, ${when}`, true, () => sleep(quietMs)),
+    load: (name, work) => measure(name, false, work),
+  };
+}
+
+/** Signs people up until `work` ends. */
+async function signUpDuring(usher: BenchUsher, memory: MemoryWatch, signal: AbortSignal, work: () => Promise<void>): Promise<Pick<Phase, 'seconds' | 'signUpsMs' | 'peakMiB'>> {
+  memory.takePeaks();
+  const startedAt = performance.now();
+  let goesOn = true;
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', abort);
+  const worked = Promise.race([work(), aborted.promise]).finally(() => {
+    goesOn = false;
+    signal.removeEventListener('abort', abort);
+  });
+  const [signUpsMs] = await Promise.all([signUpWhile(usher, SIGN_UP_EVERY_MS, () => goesOn), worked]);
+  return { seconds: (performance.now() - startedAt) / 1000, signUpsMs, peakMiB: memory.takePeaks() };
+}

@@ -1,0 +1,164 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Receiver, startReceiver } from '../../examples/receiver.ts';
+import { bindTellingActions, deliveries, parseDelivery } from '../e2e/actions.ts';
+import { changePolicy, openStore, readEmails, readRegistrations } from '../e2e/ledger-view.ts';
+import { until } from '../e2e/until.ts';
+import { startTestUsher, type TestUsher } from '../e2e/usher.ts';
+import { done } from './cli.ts';
+
+const ACTIONS = ['Quick', 'Down', 'Last'];
+const GO_ON_WITHIN_MS = 60_000;
+/** Of an attempt, and of a start of Usher after it. */
+const RESTORED_WITHIN_MS = 90_000;
+
+let receiver: Receiver;
+let usher: TestUsher;
+let dir: string;
+let isDown = true;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'usher-running-'));
+  receiver = await startReceiver(({ body }) => ({ status: parseDelivery(body).action === 'Down' && isDown ? 503 : 200 }));
+  usher = await startTestUsher();
+  const [, down] = await bindTellingActions(usher.management, receiver, ACTIONS);
+  changePolicy(usher.dataDir, down!, { quick: { attempts: 1 }, long: { firstDelayMs: 4_000, factor: 1, maxDelayMs: 4_000 } });
+  await usher.working();
+});
+afterAll(async () => {
+  await usher?.close();
+  await receiver?.close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+interface Answered {
+  email: string;
+  status: number;
+  ms: number;
+}
+
+/** Signs people up, one after the other, until it is stopped. */
+function signUpOnAndOn(prefix: string): { answered: Answered[]; stop(): Promise<void> } {
+  const answered: Answered[] = [];
+  let stopped = false;
+  const running = (async () => {
+    for (let n = 0; !stopped; n++) {
+      const email = `${prefix}-${n}@example.com`;
+      // While a process starts again, nobody answers.
+      const { status, ms } = await usher.signUp(email).catch(() => ({ status: 0, ms: 0 }));
+      answered.push({ email, status, ms });
+      await new Promise((resolve) => setTimeout(resolve, status === 200 ? 50 : 500));
+    }
+  })();
+  return {
+    answered,
+    async stop() {
+      stopped = true;
+      await running;
+    },
+  };
+}
+
+function accepted(answered: Answered[]): string[] {
+  return answered.filter(({ status }) => status === 200).map(({ email }) => email);
+}
+
+/** How often an Action got through for somebody, and under which keys. */
+function delivered(email: string, action: string): { times: number; keys: number } {
+  const all = deliveries(receiver).filter((each) => each.email === email && each.action === action);
+  return { times: all.filter(({ status }) => status === 200).length, keys: new Set(all.map(({ key }) => key)).size };
+}
+
+async function allFinish(dataDir: string): Promise<void> {
+  const open = () => readRegistrations(dataDir).filter(({ outcome }) => outcome !== 'succeeded');
+  await until('every registration has succeeded', () => open().length === 0, GO_ON_WITHIN_MS);
+}
+
+test('a backup made while people sign up has each who was accepted before, whole, and holds nobody up', async () => {
+  const load = signUpOnAndOn('load');
+  await until('some people have signed up', () => accepted(load.answered).length >= 10);
+  const before = accepted(load.answered);
+
+  const file = join(dir, 'under-load.gz');
+  await done(usher.dataDir, ['backup', file]);
+  const during = load.answered.slice(before.length);
+  await load.stop();
+
+  expect(during.length).toBeGreaterThan(3);
+  expect(load.answered.map(({ status }) => status)).toEqual(load.answered.map(() => 200));
+  expect(Math.max(...during.map(({ ms }) => ms))).toBeLessThan(5_000);
+
+  const copy = join(dir, 'copy');
+  await done(copy, ['restore', file], { USHER_MASTER_KEY: await masterKey() });
+  expect(readEmails(copy)).toEqual(expect.arrayContaining(before));
+  const registrations = readRegistrations(copy);
+  expect(registrations.map(({ email }) => email).toSorted()).toEqual(readEmails(copy).toSorted());
+  for (const { email, steps } of registrations) expect(steps.map(({ action }) => action), email).toEqual(ACTIONS);
+  using store = openStore(copy, { readOnly: true });
+  const lost = 'select count(*) as n from registration where key_id not in (select id from data_key) or id not in (select registration_id from log where registration_id is not null)';
+  expect(store.prepare(lost).get()).toEqual({ n: 0 });
+});
+
+async function masterKey(): Promise<string> {
+  return (await readFile(join(usher.dataDir, 'master-key'), 'utf8')).trim();
+}
+
+test('a restore while people sign up: the processes start again on it, what is open in the backup finishes, what had succeeded does not run again', async () => {
+  isDown = true;
+  const email = 'before-the-backup@example.com';
+  await usher.signUp(email);
+  await until('all but one Action have succeeded', () => stateOf(email) === 'succeeded,parked,succeeded');
+  const file = join(dir, 'to-restore.gz');
+  await done(usher.dataDir, ['backup', file]);
+  const inBackup = readRegistrations(usher.dataDir).map((each) => each.email);
+  // Since then everything has ended, and more people have come.
+  isDown = false;
+  await usher.signUp('after-the-backup@example.com');
+  await allFinish(usher.dataDir);
+  const { api, worker } = usher.processes();
+
+  const load = signUpOnAndOn('restored');
+  await until('people sign up', () => accepted(load.answered).length >= 3);
+  await done(usher.dataDir, ['restore', '--replace', file]);
+  const restoredAt = load.answered.length;
+  await until('both roles run anew', () => usher.processes().api !== undefined && usher.processes().api !== api && usher.processes().worker !== undefined && usher.processes().worker !== worker, RESTORED_WITHIN_MS);
+  await until('people sign up again', () => accepted(load.answered.slice(restoredAt + 1)).length >= 5, RESTORED_WITHIN_MS);
+  await load.stop();
+  await allFinish(usher.dataDir);
+
+  expect(new Set(load.answered.map(({ status }) => status)).isSubsetOf(new Set([200, 503, 500, 0]))).toBe(true);
+  const there = readEmails(usher.dataDir);
+  expect(there).toEqual(expect.arrayContaining(inBackup));
+  expect(there).not.toContain('after-the-backup@example.com');
+  // Whoever was accepted once the restore was done.
+  expect(there).toEqual(expect.arrayContaining(accepted(load.answered.slice(restoredAt + 1))));
+  for (const action of ['Quick', 'Last']) expect(delivered(email, action), action).toEqual({ times: 1, keys: 1 });
+  // It succeeded after the backup was made: once more, and the receiver can tell.
+  expect(delivered(email, 'Down')).toEqual({ times: 2, keys: 1 });
+}, 240_000);
+
+function stateOf(email: string): string {
+  return readRegistrations(usher.dataDir).find((each) => each.email === email)?.steps.map(({ state }) => state).join() ?? '';
+}
+
+test("the store and Temporal's database lost, and the backup restored: everything that is open in it finishes, what had succeeded does not run again", async () => {
+  isDown = true;
+  const email = 'before-the-fire@example.com';
+  await usher.signUp(email);
+  await until('all but one Action have succeeded', () => stateOf(email) === 'succeeded,parked,succeeded');
+  const file = join(dir, 'before-the-fire.gz');
+  await done(usher.dataDir, ['backup', file]);
+
+  await usher.kill();
+  await until('its processes are gone', () => usher.processes().all.length === 0);
+  for (const name of ['usher.db', 'usher.db-wal', 'usher.db-shm', 'temporal']) await rm(join(usher.dataDir, name), { recursive: true, force: true });
+  await done(usher.dataDir, ['restore', file]);
+  isDown = false;
+  await usher.start();
+  await allFinish(usher.dataDir);
+
+  expect(stateOf(email)).toBe('succeeded,succeeded,succeeded');
+  for (const action of ACTIONS) expect(delivered(email, action), action).toEqual({ times: 1, keys: 1 });
+}, 180_000);
