@@ -16,7 +16,7 @@ const CLOSE_PATIENCE_MS = 3_000;
  */
 export function createSpanExport({ endpoint, service, version, logger }: { endpoint: string; service: string; version: string; logger: Logger }): Pick<Tracing, 'record' | 'close'> {
   // What a collector refuses is dropped after a few tries, and said.
-  const warn = (message: string) => logger.warn({ reason: message.slice(0, 500) }, 'traces could not be sent');
+  const warn = (message: string) => logger.warn({ reason: reasonIn(message) }, 'traces could not be sent');
   const quiet = () => undefined;
   diag.setLogger({ error: warn, warn, info: quiet, debug: quiet, verbose: quiet }, { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true });
   // The ids of a span are made where it begins, also in another process: the SDK is told which ones to take.
@@ -44,11 +44,24 @@ export function createSpanExport({ endpoint, service, version, logger }: { endpo
   return {
     record,
     async close() {
-      const patience = Promise.withResolvers<void>();
-      const timer = setTimeout(patience.resolve, CLOSE_PATIENCE_MS);
-      // What a collector did not take is lost with this process: nothing waits for traces.
-      await Promise.race([provider.shutdown().catch(() => undefined), patience.promise]);
-      clearTimeout(timer);
+      const patience = Promise.withResolvers<never>();
+      const timer = setTimeout(() => patience.reject(new Error(`the collector did not take the last ones within ${CLOSE_PATIENCE_MS / 1000} s`)), CLOSE_PATIENCE_MS);
+      try {
+        await Promise.race([provider.shutdown(), patience.promise]);
+      } catch (error) {
+        warn((error as Error).message);
+      } finally {
+        clearTimeout(timer);
+      }
     },
   };
+}
+
+/** The SDK tells an error as JSON, with its stack. */
+function reasonIn(message: string): string {
+  try {
+    return String((JSON.parse(message) as { message?: unknown }).message);
+  } catch {
+    return message.slice(0, 500);
+  }
 }

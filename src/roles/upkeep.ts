@@ -36,14 +36,17 @@ export function createUpkeep({ tasks, logger, intervalMs = INTERVAL_MS }: { task
     }
   }
 
+  async function round(before: Promise<void>): Promise<void> {
+    await before;
+    isWaiting = false;
+    for (const task of tasks) await run(task);
+  }
+
   /** Of several calls during a round, one more follows it. */
   function wake(): void {
     if (isWaiting) return;
     isWaiting = true;
-    running = running.then(async () => {
-      isWaiting = false;
-      for (const task of tasks) await run(task);
-    });
+    running = round(running);
   }
 
   return {

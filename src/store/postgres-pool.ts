@@ -38,7 +38,7 @@ export function createPostgresPool(config: PoolConfig, { patient }: { patient: b
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     ...(patient ? {} : { query_timeout: QUERY_TIMEOUT_MS }),
     // Awaited, and its failure is that of the connection; its type does not say so.
-    onConnect: setUp as (client: ClientBase) => void,
+    onConnect: (client) => setUp(client) as unknown as void,
   });
   // A broken connection fails the query that it is working on, or else the next one on a new connection says what is
   // wrong. The event comes besides, on the pool while the connection is idle and on the connection while it is not, and

@@ -10,21 +10,24 @@ import { startTestUsher, type TestUsher } from '../e2e/usher.ts';
 import { done } from './cli.ts';
 
 const ACTIONS = ['Quick', 'Down', 'Last'];
-const GO_ON_WITHIN_MS = 60_000;
-/** Of an attempt, and of a start of Usher after it. */
-const RESTORED_WITHIN_MS = 90_000;
+/** On a machine that is busy with other things, too. */
+const GO_ON_WITHIN_MS = 90_000;
 
 let receiver: Receiver;
 let usher: TestUsher;
 let dir: string;
-let isDown = true;
+/** For whom the Action `Down` cannot get through; for all, it would be taken for a receiver that is down. */
+const down = new Set<string>();
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'usher-running-'));
-  receiver = await startReceiver(({ body }) => ({ status: parseDelivery(body).action === 'Down' && isDown ? 503 : 200 }));
+  receiver = await startReceiver(({ body }) => {
+    const { action, email } = parseDelivery(body);
+    return { status: action === 'Down' && down.has(email) ? 503 : 200 };
+  });
   usher = await startTestUsher();
-  const [, down] = await bindTellingActions(usher.management, receiver, ACTIONS);
-  changePolicy(usher.dataDir, down!, { quick: { attempts: 1 }, long: { firstDelayMs: 4_000, factor: 1, maxDelayMs: 4_000 } });
+  const [, downId] = await bindTellingActions(usher.management, receiver, ACTIONS);
+  changePolicy(usher.dataDir, downId!, { quick: { attempts: 1 }, long: { firstDelayMs: 4_000, factor: 1, maxDelayMs: 4_000 } });
   await usher.working();
 });
 afterAll(async () => {
@@ -99,22 +102,31 @@ test('a backup made while people sign up has each who was accepted before, whole
   using store = openStore(copy, { readOnly: true });
   const lost = 'select count(*) as n from registration where key_id not in (select id from data_key) or id not in (select registration_id from log where registration_id is not null)';
   expect(store.prepare(lost).get()).toEqual({ n: 0 });
-});
+}, 300_000);
 
 async function masterKey(): Promise<string> {
   return (await readFile(join(usher.dataDir, 'master-key'), 'utf8')).trim();
 }
 
+function stateOf(email: string): string {
+  return readRegistrations(usher.dataDir).find((each) => each.email === email)?.steps.map(({ state }) => state).join() ?? '';
+}
+
+/** Signs somebody up, and waits until only the Action `Down` has not succeeded. */
+async function leaveParked(email: string): Promise<void> {
+  down.add(email);
+  expect((await usher.signUp(email)).status).toBe(200);
+  await until('all but one Action have succeeded', () => stateOf(email) === 'succeeded,parked,succeeded', GO_ON_WITHIN_MS);
+}
+
 test('a restore while people sign up: the processes start again on it, what is open in the backup finishes, what had succeeded does not run again', async () => {
-  isDown = true;
   const email = 'before-the-backup@example.com';
-  await usher.signUp(email);
-  await until('all but one Action have succeeded', () => stateOf(email) === 'succeeded,parked,succeeded');
+  await leaveParked(email);
   const file = join(dir, 'to-restore.gz');
   await done(usher.dataDir, ['backup', file]);
   const inBackup = readRegistrations(usher.dataDir).map((each) => each.email);
   // Since then everything has ended, and more people have come.
-  isDown = false;
+  down.clear();
   await usher.signUp('after-the-backup@example.com');
   await allFinish(usher.dataDir);
   const { api, worker } = usher.processes();
@@ -123,12 +135,13 @@ test('a restore while people sign up: the processes start again on it, what is o
   await until('people sign up', () => accepted(load.answered).length >= 3);
   await done(usher.dataDir, ['restore', '--replace', file]);
   const restoredAt = load.answered.length;
-  await until('both roles run anew', () => usher.processes().api !== undefined && usher.processes().api !== api && usher.processes().worker !== undefined && usher.processes().worker !== worker, RESTORED_WITHIN_MS);
-  await until('people sign up again', () => accepted(load.answered.slice(restoredAt + 1)).length >= 5, RESTORED_WITHIN_MS);
+  await until('both roles run anew', () => usher.processes().api !== undefined && usher.processes().api !== api && usher.processes().worker !== undefined && usher.processes().worker !== worker, GO_ON_WITHIN_MS);
+  await until('people sign up again', () => accepted(load.answered.slice(restoredAt + 1)).length >= 5, GO_ON_WITHIN_MS);
   await load.stop();
   await allFinish(usher.dataDir);
 
-  expect(new Set(load.answered.map(({ status }) => status)).isSubsetOf(new Set([200, 503, 500, 0]))).toBe(true);
+  // 0: nobody listened just then.
+  for (const { status } of load.answered) expect([200, 503, 0]).toContain(status);
   const there = readEmails(usher.dataDir);
   expect(there).toEqual(expect.arrayContaining(inBackup));
   expect(there).not.toContain('after-the-backup@example.com');
@@ -137,17 +150,11 @@ test('a restore while people sign up: the processes start again on it, what is o
   for (const action of ['Quick', 'Last']) expect(delivered(email, action), action).toEqual({ times: 1, keys: 1 });
   // It succeeded after the backup was made: once more, and the receiver can tell.
   expect(delivered(email, 'Down')).toEqual({ times: 2, keys: 1 });
-}, 240_000);
-
-function stateOf(email: string): string {
-  return readRegistrations(usher.dataDir).find((each) => each.email === email)?.steps.map(({ state }) => state).join() ?? '';
-}
+}, 300_000);
 
 test("the store and Temporal's database lost, and the backup restored: everything that is open in it finishes, what had succeeded does not run again", async () => {
-  isDown = true;
   const email = 'before-the-fire@example.com';
-  await usher.signUp(email);
-  await until('all but one Action have succeeded', () => stateOf(email) === 'succeeded,parked,succeeded');
+  await leaveParked(email);
   const file = join(dir, 'before-the-fire.gz');
   await done(usher.dataDir, ['backup', file]);
 
@@ -155,10 +162,10 @@ test("the store and Temporal's database lost, and the backup restored: everythin
   await until('its processes are gone', () => usher.processes().all.length === 0);
   for (const name of ['usher.db', 'usher.db-wal', 'usher.db-shm', 'temporal']) await rm(join(usher.dataDir, name), { recursive: true, force: true });
   await done(usher.dataDir, ['restore', file]);
-  isDown = false;
+  down.clear();
   await usher.start();
   await allFinish(usher.dataDir);
 
   expect(stateOf(email)).toBe('succeeded,succeeded,succeeded');
   for (const action of ACTIONS) expect(delivered(email, action), action).toEqual({ times: 1, keys: 1 });
-}, 180_000);
+}, 300_000);

@@ -52,14 +52,14 @@ describe.skipIf(postgresMissing() !== null)('two api and two workers on one Post
     });
     await management[1]!.bind('post-user-registration', [id]);
     const asked = registry.requests.length;
-    const emails = Array.from({ length: 24 }, (_, n) => `greeted-${n}@example.com`);
+    const emails = Array.from({ length: 12 }, (_, n) => `greeted-${n}@example.com`);
 
     await Promise.all(emails.map(async (email, n) => expect(await signUp(apis[n % 2]!.address, email)).toMatchObject({ status: 200 })));
 
     const seen = await until('every registration has succeeded', async () => {
       const registrations = await usher.registrations('greeted-%');
       return registrations.length === emails.length && registrations.every(({ outcome }) => outcome === 'succeeded') ? registrations : null;
-    });
+    }, 50_000);
     expect(deliveries(receiver).map(({ email }) => email).toSorted()).toEqual(emails.map((email) => `hello ${email}`).toSorted());
     const workerIds = seen.flatMap(({ steps }) => steps.flatMap(({ attempts }) => attempts.map((attempt) => attempt.worker_id)));
     for (const { pid } of workers) expect(workerIds).toContainEqual(expect.stringContaining(`-${pid}-`));
@@ -116,18 +116,20 @@ describe.skipIf(postgresMissing() !== null)('two api and two workers on one Post
     const { id } = (await usher.registrations(SLOW))[0]!;
     const database = openPostgres(usher.databaseUrl);
     const outbox = createOutbox({ database });
-    const waits: number[] = [];
+    const waits: Record<'signalled' | 'found', number[]> = { signalled: [], found: [] };
 
-    for (let n = 0; n < 11; n++) {
+    for (let n = 0; n < 10; n++) {
+      const way = n % 2 === 0 ? 'signalled' : 'found';
       await outbox.makeDue(id);
       const startedAt = performance.now();
-      database.signal('registration-due');
+      if (way === 'signalled') database.signal('registration-due');
       await until('it is handed over', async () => (await outbox.depth()).due === 0);
-      waits.push(performance.now() - startedAt);
+      waits[way].push(performance.now() - startedAt);
     }
 
     await database.close();
-    expect(waits.toSorted((a, b) => a - b)[5]).toBeLessThan(500);
+    const median = (values: number[]) => values.toSorted((a, b) => a - b)[2]!;
+    expect(median(waits.found) - median(waits.signalled)).toBeGreaterThan(400);
     await until('it has succeeded', async () => (await usher.registrations(SLOW))[0]?.outcome === 'succeeded');
     expect(deliveries(receiver).filter(({ email }) => email === SLOW)).toHaveLength(1);
   });

@@ -73,7 +73,7 @@ test('the first start makes what it needs, serves sign-ups while Temporal starts
   const running = JSON.parse(await readFile(join(dataDir, 'running.json'), 'utf8')) as Record<string, string>;
   clientId = running['clientId']!;
   const secretFile = join(dataDir, 'client-secret');
-  expect(running).toEqual({ pid: usher.pid, api, webUi: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/), clientId: expect.stringMatching(/^\S{32}$/), clientSecretFile: secretFile });
+  expect(running).toEqual({ pid: usher.pid, api, ops: expect.objectContaining({ api: expect.stringMatching(/^http:..127\.0\.0\.1:\d+$/) as unknown }) as unknown, webUi: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/), clientId: expect.stringMatching(/^\S{32}$/), clientSecretFile: secretFile });
   expect((await fetch(running['webUi']!)).status).toBe(200);
   expect(usher.stdout()).toContain(`  Client     ${running['clientId']} (the secret is in ${secretFile})`);
   expect(usher.stdout()).toContain(`  Web UI     ${running['webUi']}`);

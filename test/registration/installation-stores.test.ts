@@ -59,6 +59,18 @@ describeEachStore('what the API keeps of an installation', (fresh) => {
     expect(await clients.find(before)).toBeNull();
   });
 
+  it('gives the first client that an older version made the scopes that are new', async () => {
+    const { database } = await open();
+    const clients = createClientStore({ database });
+    const id = await clients.ensureFirst({ clientId: null, clientSecret: 'secret' });
+    const older = SCOPES.filter((scope) => !scope.endsWith(':executions'));
+    await database.db.updateTable('client_grant').set({ scope: JSON.stringify(older) }).execute();
+
+    await clients.ensureFirst({ clientId: null, clientSecret: null });
+
+    expect(await createClientGrantStore({ database }).findFor(id, MANAGEMENT_AUDIENCE)).toMatchObject({ scope: SCOPES });
+  });
+
   it('makes no client without a secret', async () => {
     const clients = createClientStore(await open());
     await expect(clients.ensureFirst({ clientId: 'mine', clientSecret: null })).rejects.toThrow('secret');
