@@ -65,7 +65,7 @@ export const SCENARIOS: Record<string, (harness: Harness) => Promise<string>> = 
   },
 
   'retried-now-while-parked': async (harness) => {
-    const id = await parked(harness, [{ name: 'A', script: ({ attempt }) => (attempt < 6 ? { error: {} } : {}) }, { name: 'B', script: () => ({ error: {} }), policy: { long: { attempts: 2, firstDelayMs: HOUR, factor: 1, maxDelayMs: HOUR } } }]);
+    const id = await parked(harness, [{ name: 'A', script: ({ attempt }) => (attempt < 7 ? { error: {} } : {}) }, { name: 'B', script: succeeds }]);
     const stepId = await firstStep(harness, id);
     await harness.ask((commands, tx) => commands.retryNow(tx, id, stepId));
     return await ended(harness, id);
@@ -84,6 +84,15 @@ export const SCENARIOS: Record<string, (harness: Harness) => Promise<string>> = 
       { name: 'B', script: ({ now }) => (now < HOUR ? { error: {} } : {}) },
     ]);
     await harness.ask((commands, tx) => commands.redrive(tx, id, { steps: 'failed', version: 'pinned' }));
+    return await ended(harness, id);
+  },
+
+  'let-go-after-a-pause': async (harness) => {
+    await harness.flow.pauseTrigger('client1');
+    const id = await harness.register([{ name: 'A', script: succeeds }, { name: 'B', script: succeeds }]);
+    await harness.pass(10 * 60_000);
+    await harness.flow.resumeTrigger('client1');
+    await harness.pass(15_000);
     return await ended(harness, id);
   },
 };
