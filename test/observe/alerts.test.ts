@@ -12,11 +12,11 @@ const BUILD_MS = 10 * 60_000;
 
 let promtool: string | null = null;
 beforeAll(async () => {
-  promtool = await promtoolProgram().catch((error: Error) => {
+  promtool = await promtoolProgram(AbortSignal.timeout(BUILD_MS)).catch((error: Error) => {
     console.warn(`the alerts are not checked, because promtool cannot be had: ${error.message}`);
     return null;
   });
-}, BUILD_MS);
+}, BUILD_MS + 30_000);
 
 test('promtool accepts the alerts', async ({ skip }) => {
   if (promtool === null) skip('no promtool');

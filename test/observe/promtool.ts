@@ -13,15 +13,15 @@ const TAGS = 'remove_all_sd';
  * Prometheus's `promtool`: the one on the PATH, what was built before, or a `go install`, which takes 3 to 5 minutes on
  * two processors, once.
  *
+ * @param signal ends the build.
  * @throws with the reason when there is none and it cannot be built.
  */
-export async function promtoolProgram(): Promise<string> {
+export async function promtoolProgram(signal: AbortSignal): Promise<string> {
   const built = join(testCacheDir(), `promtool-${PROMTOOL.split('@')[1]}`, 'promtool');
   for (const program of [...onPath('promtool'), built]) if (await isExecutable(program)) return program;
   await withProgress({ what: 'Building promtool with Go, once', usually: '3 to 5 min on two processors', output: process.stderr }, () =>
     cacheProgram(built, async (folder) => {
-      // Beside the tests of others: what is compiled gives way to them.
-      await runToEnd({ command: 'nice', args: ['-n', '19', 'go', 'install', '-tags', TAGS, PROMTOOL], env: { ...process.env, GOBIN: folder }, cwd: folder });
+      await runToEnd({ command: 'go', args: ['install', '-tags', TAGS, PROMTOOL], env: { ...process.env, GOBIN: folder }, cwd: folder, signal });
       return join(folder, 'promtool');
     }),
   );

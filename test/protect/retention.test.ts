@@ -73,6 +73,21 @@ describeEachStore('retention', (fresh) => {
     expect(await counts(usher)).toMatchObject({ registration: 1, log: 0 });
   });
 
+  test('a bulk operation goes with what it says of each, once it has ended for as long; one that runs stays', async () => {
+    const usher = await prepareStore((await fresh()).open());
+    const { db } = usher.database;
+    const operation = { kind: 'redrive', filter: '{}', options: '{}', cursor: '', rate: 1, total: 1, done: 1, changed: 1, failed: 0, created_by: 'c', created_at: 1, updated_at: 1 } as const;
+    await db.insertInto('bulk_operation').values([{ ...operation, id: 'ended', state: 'done', ended_at: Date.now() }, { ...operation, id: 'runs', state: 'running' }]).execute();
+    await db.insertInto('bulk_item').values(Array.from({ length: 450 }, (_, n) => ({ operation_id: n < 449 ? 'ended' : 'runs', subject_id: `r${n}`, result: 'changed' as const, at: 1 }))).execute();
+
+    await sweep(usher, { registrations: 90, logs: null }, Date.now() + 89 * DAY_MS);
+    expect(await db.selectFrom('bulk_operation').select('id').orderBy('id').execute()).toEqual([{ id: 'ended' }, { id: 'runs' }]);
+
+    await sweep(usher, { registrations: 90, logs: null }, Date.now() + 91 * DAY_MS);
+    expect(await db.selectFrom('bulk_operation').select('id').execute()).toEqual([{ id: 'runs' }]);
+    expect(await db.selectFrom('bulk_item').select('subject_id').execute()).toEqual([{ subject_id: 'r449' }]);
+  });
+
   test('many are removed in small batches', async () => {
     const usher = await prepareStore((await fresh()).open());
     await bindActions(usher, []);

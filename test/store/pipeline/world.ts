@@ -19,7 +19,8 @@ export type Move =
   | ({ do: 'work'; workflow: number; outcome: 'succeeded' | 'failed' | 'failed for good' | 'lost' } & Pick<Circumstances, 'worker' | 'pick' | 'hasRoom' | 'fate' | 'isHasty'>)
   | { do: 'dispatch'; temporal: 'answers' | 'is unreachable' | 'refuses' | 'dies after it has taken it'; calls: number }
   | { do: 'sweep' | 'release' | 'lose Temporal' | 'restart all' }
-  | { do: 'renew' | 'kill'; worker: string }
+  | { do: 'renew' | 'stall'; worker: string }
+  | { do: 'settle late'; attempt: number; outcome: 'succeeded' | 'failed' }
   | { do: 'cancel' | 'terminate' | 'cancel in the Web UI' | 'double' | 'look'; registration: number }
   | { do: 'skip' | 'retry now'; registration: number; step: number }
   | { do: 'redrive'; registration: number; step: number; which: 'failed' | 'all' | 'from'; version: RedriveOptions['version'] }
@@ -67,6 +68,7 @@ export function createWorld(usher: TestStore, breakParts: (parts: Parts) => Part
   let registrations: { id: string; steps: string[] }[] = [];
   let workflows: Workflow[] = [];
   let actionIds: string[] = [];
+  let givenUp: string[] = [];
   let lives = 0;
   let now = 0;
   let last: Snapshot;
@@ -117,17 +119,15 @@ export function createWorld(usher: TestStore, breakParts: (parts: Parts) => Part
     await round.stop();
   }
 
-  /** What the running attempts of a worker become without it. */
-  function forget(isGone: (worker: string) => boolean): string[] {
-    const gone: string[] = [];
+  /** Temporal gives these attempts up; they may still come to an end of their own. */
+  function giveUp(worker: (id: string) => boolean): void {
     for (const { lanes } of workflows) {
       for (const lane of lanes.values()) {
-        if (lane.attempt === null || !isGone(lane.attempt.worker)) continue;
-        gone.push(lane.attempt.id);
+        if (lane.attempt === null || !worker(lane.attempt.worker)) continue;
+        givenUp.push(lane.attempt.id);
         lane.attempt = null;
       }
     }
-    return gone;
   }
 
   async function renew(worker: string): Promise<void> {
@@ -177,19 +177,25 @@ export function createWorld(usher: TestStore, breakParts: (parts: Parts) => Part
       case 'look':
         return await outbox.makeDue(id);
       case 'lose Temporal':
-        forget(() => true);
+        giveUp(() => true);
         workflows = [];
         return void (await outbox.makeAllOpenDue());
       case 'restart all':
-        forget(() => true);
+        giveUp(() => true);
+        givenUp = [];
         lives++;
         // The lock of the embedded store proves that no other worker lives.
         if (database.dialect === 'sqlite') await ledger.endLostAttempts({ exceptWorkerId: `a-${lives}` });
         return;
       case 'renew':
         return await renew(`${move.worker}-${lives}`);
-      case 'kill':
-        return void forget((worker) => worker === `${move.worker}-${lives}`);
+      case 'stall':
+        return giveUp((worker) => worker === `${move.worker}-${lives}`);
+      case 'settle late': {
+        const attemptId = givenUp[move.attempt % givenUp.length];
+        if (attemptId !== undefined) await ledger.settleAttempt(endOf(attemptId, move.outcome));
+        return;
+      }
       case 'double': {
         // A Temporal that was restored knows an older moment of the same workflow.
         if (workflows.filter((each) => each.registrationId === id).length < 3) workflows.push(newWorkflow(id));
@@ -259,6 +265,7 @@ export function createWorld(usher: TestStore, breakParts: (parts: Parts) => Part
       await database.db.deleteFrom('flow').execute();
       registrations = [];
       workflows = [];
+      givenUp = [];
       now = 0;
       lives++;
       const bound = await database.db.selectFrom('binding').select('action_id').orderBy('position').execute();
