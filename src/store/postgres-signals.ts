@@ -57,7 +57,7 @@ export function createPostgresSignals({ config, notify }: { config: ClientConfig
       await client.query(`listen ${CHANNEL}`);
       if (closing.signal.aborted) return;
       onListening();
-      check = setInterval(() => void client.query('select 1').catch(lost.reject), CHECK_EVERY_MS);
+      check = setInterval(() => void client.query(`listen ${CHANNEL}`).catch(lost.reject), CHECK_EVERY_MS);
       await lost.promise;
     } finally {
       clearInterval(check);

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createAuth } from '../../src/http/auth.ts';
+import { createSigningKeys } from '../../src/store/signing-keys.ts';
 import { newTraceParent, partsOf, readTraceParent } from '../../src/observe/trace-parent.ts';
-import { signUp, startTestApp, type TestApp } from '../http/test-app.ts';
+import { CLIENT_ID, signUp, startTestApp, type TestApp } from '../http/test-app.ts';
 
 let app: TestApp;
 beforeAll(async () => {
@@ -26,6 +28,16 @@ test.each([['none', undefined], ['one with spaces', 'a b'], ['one that is too lo
     await expect.poll(() => linesOf(id)).toMatchObject([{ msg: 'request', status: 401, path: '/api/v2/clients' }]);
   },
 );
+
+test('a user id that holds an e-mail address is hidden in the line of the registration', async () => {
+  const token = await createAuth({ signingKeys: createSigningKeys(app) }).issueToken({ clientId: CLIENT_ID, scopes: ['create:registrations'], audience: `${app.url}/api/v2/`, issuer: `${app.url}/` });
+  const event = { user: { user_id: 'samlp|acme|canary-ann@example.com' }, connection: { id: 'con_1', name: 'acme', strategy: 'samlp' } };
+  const headers = { 'authorization': `Bearer ${token}`, 'content-type': 'application/json', 'idempotency-key': 'hidden', 'x-request-id': 'hidden-id' };
+  const { status } = await fetch(`${app.url}/usher/registrations`, { method: 'POST', headers, body: JSON.stringify({ event }) });
+  expect(status).toBe(202);
+  await expect.poll(() => linesOf('hidden-id')).toMatchObject([{ msg: 'registration', user_id: expect.stringMatching(/^hidden-[\da-f]{16}$/) }, { msg: 'request' }]);
+  expect(app.logText()).not.toContain('canary-ann');
+});
 
 test('two requests at once do not get each other\'s id', async () => {
   const ids = Array.from({ length: 20 }, (_, index) => `at-once-${index}`);

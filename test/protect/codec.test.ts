@@ -59,6 +59,17 @@ describeEachStore('the payload codec', (fresh) => {
     expect(await codecAccessKey({ keyring: usher.keyring, codecKeys: keys })).not.toBe(access);
   });
 
+  test('payloads under keys that are not there cost one look at the store, not one each', async () => {
+    const usher = await prepareStore((await fresh()).open());
+    const keys = createCodecKeys(usher);
+    let looks = 0;
+    const codec = createPayloadCodec({ ...keys, find: (id) => ((looks += 1), keys.find(id)) });
+    const [encoded] = await codec.encode([payload({ n: 1 })]);
+    const strange = Array.from({ length: 50 }, (_, n) => ({ ...encoded!, metadata: { ...encoded!.metadata, 'encryption-key-id': Buffer.from(`none-${n}`) } }));
+    await expect(codec.decode(strange)).rejects.toThrow(/cannot be opened/);
+    expect(looks).toBe(1);
+  });
+
   test('workflows go on while the store is away', async () => {
     const store = await fresh();
     const { database, keyring } = await prepareStore(store.open());
@@ -104,5 +115,8 @@ test('the log shows no address and no key in a path', () => {
   expect(shownPath('/usher/users/samlp%7Cann%40example.com/erase')).toBe('/usher/users/…/erase');
   expect(shownPath('/usher/codec/0123456789abcdef/decode')).toBe('/usher/codec/…/decode');
   expect(shownPath('/usher/codec/decode')).toBe('/usher/codec/decode');
+  // The address as `GET /usher/keys` gives it, opened in a browser.
+  expect(shownPath('/usher/codec/0123456789abcdef')).toBe('/usher/codec/…');
+  expect(shownPath('//usher/codec/0123456789abcdef/decode')).toBe('//usher/codec/…/decode');
   expect(shownPath('/api/v2/actions/actions/01a2/deploy')).toBe('/api/v2/actions/actions/01a2/deploy');
 });

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { createBulkOperationStore } from '../../src/store/bulk-operations.ts';
 import { createErasureStore } from '../../src/store/erasure.ts';
 import { createHistoryRemovals } from '../../src/store/history-removals.ts';
 import { writeLog } from '../../src/store/logs.ts';
@@ -106,6 +107,41 @@ describeEachStore('erasing a user', (fresh) => {
 
     expect(await everything(usher)).not.toContain('canary');
     expect((await usher.database.db.selectFrom('log').select('type').execute()).map(({ type }) => type)).toEqual(['sapi']);
+  });
+
+  test('a name or an id that is a word of ours takes nothing of others along', async () => {
+    const usher = await prepareStore((await fresh()).open());
+    const { db } = usher.database;
+    // By sign-up anybody may choose such a username, and who hands registrations in chooses id and address.
+    const { user: _user, ...outside } = signUpOf(EMAIL, { source: 'outside', userId: 'subject', event: { user: { username: 'html', email: 'log', phone_number: 'ok' } } });
+    await bindActions(usher, [{ name: 'Notify' }]);
+    await usher.register(outside);
+    await writeMessage(db, usher.keyring, { channel: 'email', to: 'bob@example.com', subject: 'log', text: 'the subject is ok', html: 'h', usefulUntil: Date.now() + 60_000 });
+    await writeExecution(db, usher.keyring, { id: 'denied', status: 'final', results: [{ logs: [{ at: 1, level: 'log', text: 'not ok' }] } as never], createdAt: 1, updatedAt: 1 }, null);
+    await writeLog(db, usher.keyring, { type: 'fu', date: 1, item: { user_name: 'bob', description: 'html' } });
+    await writeLog(db, usher.keyring, { type: 'fu', date: 1, item: { user_name: 'HTML' } });
+
+    const { id } = await createErasureStore(usher).begin({ userId: outside.userId, clientId: 'admin' });
+    await finish(usher);
+
+    expect((await createErasureStore(usher).find(id)).removed).toEqual({ registrations: 1, logs: 1, executions: 0, messages: 0 });
+  });
+
+  test('bulk operations about the person are about nobody afterwards', async () => {
+    const usher = await prepareStore((await fresh()).open());
+    const operations = createBulkOperationStore(usher);
+    await bindActions(usher, [{ name: 'Notify' }]);
+    const { user: _user, ...outside } = signUpOf(EMAIL, { source: 'outside', userId: `samlp|acme|${EMAIL}`, event: { user: {} } });
+    await usher.register(outside);
+    const about = (userId: string) => operations.create({ task: { kind: 'cancel' }, filter: { userId }, rate: 1, total: 1, createdBy: 'admin', createdAt: Date.now() });
+    const [his, others] = [await about(outside.userId), await about('auth0|bob')];
+
+    await createErasureStore(usher).begin({ userId: outside.userId, clientId: 'admin' });
+    await finish(usher);
+
+    expect(await everything(usher)).not.toContain(EMAIL);
+    expect((await operations.find(his.id)).filter).toEqual({ userId: 'erased' });
+    expect((await operations.find(others.id)).filter).toEqual({ userId: 'auth0|bob' });
   });
 
   test('somebody of whom nothing is known is not found', async () => {

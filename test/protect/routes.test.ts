@@ -80,6 +80,12 @@ test('a master key that is the store\'s already is not replaced', async () => {
   expect((await call('GET', '/usher/keys', { scopes: ['read:encryption_keys'] })).body).toMatchObject({ master: { rekey: null } });
 });
 
+test('who replaces the codec key stands in the tenant log', async () => {
+  await call('POST', '/usher/keys/codec/rotate', { scopes: ['update:encryption_keys'] });
+  const logs = (await call('GET', '/api/v2/logs?per_page=1', { scopes: ['read:logs'] })).body;
+  expect(logs).toMatchObject([{ type: 'sapi', client_id: CLIENT_ID, description: 'Replace the codec key' }]);
+});
+
 test('a user is erased by who may delete users, and it can be seen how far it is', async () => {
   const signUp = await call('POST', '/dbconnections/signup', { scopes: [], body: { connection: 'Username-Password-Authentication', email: 'ann@example.com', password: PASSWORD } });
   const path = `/usher/users/${encodeURIComponent(`auth0|${(signUp.body as { _id: string })._id}`)}/erase`;

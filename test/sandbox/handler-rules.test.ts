@@ -53,6 +53,8 @@ describe('what a handler throws', () => {
     ['an HTTP date', `new Date(Date.now() + 90_500).toUTCString()`, 90_000],
     ['a Date', `new Date(Date.now() + 90_000)`, 90_000],
     ['a moment that has passed', `new Date(0)`, 0],
+    ['more than a number holds', `1e308`, Number.MAX_SAFE_INTEGER],
+    ['a text of more digits than a number holds', `'9'.repeat(400)`, Number.MAX_SAFE_INTEGER],
   ])('is delayed by a retryAfter that is %s', async (_name, retryAfter, expected) => {
     const { error } = ended(await runBody(pool, `throw Object.assign(new Error('busy'), { retryAfter: ${retryAfter} });`), 'failed');
     expect(error).toMatchObject({ retryable: true, retryAfterMs: expect.any(Number) });

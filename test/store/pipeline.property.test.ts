@@ -4,11 +4,10 @@ import { DEFAULT_STEP_POLICY, type StepPolicy } from '../../src/domain/policy.ts
 import { describeEachStore } from '../helpers/each-store.ts';
 import { bindActions, prepareStore, type TestStore } from '../helpers/stores.ts';
 import { createWorld, type Move, type Parts } from './pipeline/world.ts';
-import { seen } from './pipeline/stats.tmp.ts';
 import { MINUTE, SECOND } from './steps.ts';
 
 /** On a machine that is busy fewer rounds are made. */
-const AT_MOST_MS = 30_000;
+const AT_MOST_MS = 20_000;
 const ROUNDS = { sqlite: 150, postgres: 60 };
 
 const RETRIES = { attempts: 2, firstDelayMs: 5 * SECOND, factor: 2, maxDelayMs: MINUTE };
@@ -67,9 +66,7 @@ describeEachStore('pipeline', (fresh) => {
   test('every registration reaches one outcome per step by legal ways, whatever dies, is lost, doubled, paused or asked for', { timeout: 120_000 }, async () => {
     const store = await fresh();
     const usher = await withActions(store.open());
-    const t0 = performance.now(); process.on('exit', () => console.log(JSON.stringify(seen)));
-    const r = await fc.check(pipeline(usher), { numRuns: ROUNDS[store.dialect], interruptAfterTimeLimit: AT_MOST_MS });
-    (await import('node:fs')).writeFileSync(`/tmp/pipe-stats-${store.dialect}.json`, JSON.stringify({runs: r.numRuns, ms: performance.now()-t0, failed: r.failed, err: String(r.errorInstance), ...seen}, null, 1));
+    await fc.assert(pipeline(usher), { numRuns: ROUNDS[store.dialect], interruptAfterTimeLimit: AT_MOST_MS });
   });
 });
 
@@ -102,7 +99,7 @@ const CONTROLS: Record<string, { breaks: Breaks; rule: RegExp }> = {
         },
       },
     }),
-    rule: /a closed registration has no open step/,
+    rule: /a closed registration has no open step|the outcome is that of the steps/,
   },
   'a success that is forgotten': {
     breaks: ({ database: { db } }, parts) => ({

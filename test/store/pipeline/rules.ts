@@ -1,4 +1,3 @@
-import { see } from './stats.tmp.ts';
 import { type Database, storeNow } from '../../../src/store/database.ts';
 import { parsePolicy } from '../../../src/domain/policy.ts';
 import { flowIdOf, POST_USER_REGISTRATION_FLOW } from '../../../src/store/flow-rows.ts';
@@ -49,11 +48,6 @@ export async function takeSnapshot(database: Database): Promise<Snapshot> {
 
 /** @throws an error that names the rule that is broken. */
 export function checkChange(before: Snapshot, after: Snapshot, causes: Cause[]): void {
-  see('check');
-  for (const [id, b] of before.steps) { const a = after.steps.get(id)!; if (a && (a.state !== b.state)) see(`${b.state}>${a.state}`); if (a && a.held_reason !== b.held_reason) see(`held ${b.held_reason}>${a.held_reason}`); }
-  for (const [id, b] of before.attempts) { const a = after.attempts.get(id)!; if (a && a.outcome !== b.outcome) see(`attempt ${b.outcome}>${a.outcome}`); }
-  for (const [id, b] of before.registrations) { const a = after.registrations.get(id)!; if (a && (a.state !== b.state)) see(`reg ${b.state}>${a.state}`); if (a?.dispatch_failures !== b.dispatch_failures) see('dispatch failure'); }
-  for (const [id, a] of after.flows) { const b = before.flows.get(id); if (a.down_since !== null && !b?.down_since) see('down'); if (a.down_since === null && b?.down_since) see('up'); if (a.probe_step_id && !b?.probe_step_id) see('probe') }
   for (const [id, row] of before.registrations) checkRegistration(row, after.registrations.get(id), causes);
   for (const [id, row] of before.steps) checkStep(row, after.steps.get(id), causes);
   for (const [id, row] of before.attempts) checkAttempt(row, after.attempts.get(id));

@@ -117,6 +117,8 @@ function newLane(step: OpenStep, now: number): Lane {
 }
 
 async function claim(ledger: Ledger, { registrationId }: Workflow, lane: Lane, how: Circumstances): Promise<void> {
+  // Its timer has fired: should the worker die, Temporal repeats the activity.
+  lane.wakeAt = how.now;
   if (how.fate === 'dies before') return;
   const { stepId } = lane.step;
   const answer = await ledger.claimStep({ registrationId, stepId, phase: lane.phase, workerId: how.worker, leaseMs: LEASE_MS, takeShare: () => how.hasRoom });
