@@ -120,10 +120,10 @@ async function* readPages(path: string, lines: AsyncGenerator<string>): AsyncGen
   let end: Sums | undefined;
   for await (const line of lines) {
     if (end !== undefined) throw damaged(path, 'something follows its end');
-    const read = parse(line) as (Page & { sums?: undefined }) | { sums: Sums } | null;
-    if (read?.sums !== undefined) {
+    const read = parse(line) as Partial<Page & { sums: Sums | null }> | null;
+    if (typeof read?.sums === 'object' && read.sums !== null) {
       end = read.sums;
-    } else if (read !== null && TABLES.includes(read.table)) {
+    } else if (isPage(read)) {
       sums.add(read);
       yield read;
     } else {
@@ -133,6 +133,11 @@ async function* readPages(path: string, lines: AsyncGenerator<string>): AsyncGen
   if (end === undefined) throw damaged(path, 'its end is missing');
   const table = differingTable(end, sums.sums());
   if (table !== null) throw damaged(path, `the rows of ${table} are not those that were written`);
+}
+
+/** What the cells hold is for the store to refuse, and for the sums to tell. */
+function isPage(read: Partial<Page> | null): read is Page {
+  return read !== null && TABLES.some((table) => table === read.table) && Array.isArray(read.columns) && Array.isArray(read.rows) && read.rows.every(Array.isArray);
 }
 
 /** Not by `node:readline`, which takes some characters of a text for the end of a line. */

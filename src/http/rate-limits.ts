@@ -11,7 +11,7 @@ const PATHS: Record<RateLimitKind, string[]> = {
   signUp: ['/dbconnections/signup'],
   token: ['/oauth/token'],
   passwordless: ['/passwordless', '/dbconnections/change_password'],
-  management: ['/api/v2', '/usher/registrations'],
+  management: ['/api/v2', '/usher'],
 };
 
 /**

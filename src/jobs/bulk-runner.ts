@@ -41,6 +41,8 @@ export function createBulkRunner(deps: {
   /** After registrations were made due; must not throw. */
   onCommitted(): void;
   logger: Logger;
+  /** A user id as it may stand in the log. */
+  shownUserId(userId: string): string;
   /** @default 1 s */
   pollMs?: number;
 }): BulkRunner {
@@ -60,7 +62,7 @@ export function createBulkRunner(deps: {
       });
     } catch (error) {
       if (error instanceof OperationLostError || isStoreUnavailable(error)) throw error;
-      logger.error({ err: error, operation_id: operation.id, subject_id: subjectId }, 'a bulk operation could not do what it was asked for with this one; it goes on with the next');
+      logger.error({ err: error, operation_id: operation.id, subject_id: deps.shownUserId(subjectId) }, 'a bulk operation could not do what it was asked for with this one; it goes on with the next');
       const reason = (error instanceof Error ? error.message : String(error)).slice(0, MAX_REASON_CHARS);
       await database.transaction((tx) => record(tx, { registrationId: null, result: 'failed', reason }));
     }

@@ -22,7 +22,7 @@ export interface WatchedAttempt {
 export type WatchAttempt = (step: ClaimedStep, phase: RunActionInput['phase']) => WatchedAttempt;
 
 /** Counts and times attempts, writes one line of the log for each, and gives it a span with its outgoing requests. */
-export function createWatchAttempt({ metrics, tracing, logger }: { metrics: Metrics; tracing: Tracing; logger: Logger }): WatchAttempt {
+export function createWatchAttempt({ metrics, tracing, logger, shownUserId }: { metrics: Metrics; tracing: Tracing; logger: Logger; shownUserId(userId: string): string }): WatchAttempt {
   return (step, phase) => {
     const { attempt, actionName } = step;
     const parent = step.traceParent === null ? null : registrationTraceParent(step.traceParent);
@@ -48,7 +48,7 @@ export function createWatchAttempt({ metrics, tracing, logger }: { metrics: Metr
         logger.info(
           {
             registration_id: step.registrationId,
-            user_id: step.userId,
+            user_id: shownUserId(step.userId),
             connection: step.connectionName,
             step_id: step.stepId,
             action_id: step.actionId,

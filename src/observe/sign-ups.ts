@@ -40,7 +40,7 @@ export function watchUserCreation(userCreation: UserCreation, { metrics }: Pick<
  * Counts what came of each commit, writes the registration's line of the log, and begins its trace: its span is below
  * that of the commit, whose `traceparent` is kept with it.
  */
-export function watchRegister(register: Register, { metrics, tracing, logger }: Deps): Register {
+export function watchRegister(register: Register, { metrics, tracing, logger, shownUserId }: Deps & { shownUserId(userId: string): string }): Register {
   return async (input) => {
     const { source } = input;
     const request = currentRequest();
@@ -61,7 +61,7 @@ export function watchRegister(register: Register, { metrics, tracing, logger }: 
         {
           registration_id: registrationId,
           source,
-          user_id: input.userId,
+          user_id: shownUserId(input.userId),
           connection: input.connection.name,
           client_id: input.clientId,
           outcome,

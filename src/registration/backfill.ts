@@ -37,7 +37,6 @@ export function createBackfill(deps: { database: Database; keyring: Keyring; out
       const action = await lockDeployedAction(tx, actionId);
       if (action === null) return { changed: false, registrationId, reason: NOT_DEPLOYED };
       if (await hasHad(tx, row.user_id, actionId)) return { changed: false, registrationId, reason: 'A registration of its user has had the Action.' };
-      if (await isErased(tx, row)) return { changed: false, registrationId, reason: 'Its user was erased, and with him the event that the Action would need.' };
 
       const waitsFor = steps.find(stops);
       const step = newStep(registrationId, (steps.at(-1)?.position ?? -1) + 1, action, 1);
@@ -84,18 +83,14 @@ export function createBackfill(deps: { database: Database; keyring: Keyring; out
 const NOT_DEPLOYED = 'The Action is gone, not deployed, or for another trigger: there is no version of it to run.';
 
 async function hasHad(tx: Queryable, userId: string, actionId: string): Promise<boolean> {
-  const step = await tx.selectFrom('registration')
-    .innerJoin('step', 'step.registration_id', 'registration.id')
-    .select('step.id')
+  const had = await tx.selectFrom('registration')
+    .select('registration.id')
     .where('registration.user_id', '=', userId)
-    .where('step.action_id', '=', actionId)
+    // Not a join, which SQLite would begin with every step of the Action.
+    .where(({ exists, selectFrom }) =>
+      exists(selectFrom('step').select('step.id').whereRef('step.registration_id', '=', 'registration.id').where('step.action_id', '=', actionId)))
     .executeTakeFirst();
-  return step !== undefined;
-}
-
-/** Without its key nobody can read the event. */
-async function isErased(tx: Queryable, { key_id: keyId }: Row<'registration'>): Promise<boolean> {
-  return (await tx.selectFrom('data_key').select('id').where('id', '=', keyId).executeTakeFirst()) === undefined;
+  return had !== undefined;
 }
 
 function factsOf(user: Row<'user_account'>) {

@@ -1,3 +1,4 @@
+import { createShownUserId } from '../domain/shown-user-id.ts';
 import type { Route } from '../http/endpoint.ts';
 import { operationsRoutes } from '../http/usher/operations-routes.ts';
 import { type BulkRunner, createBulkRunner } from '../jobs/bulk-runner.ts';
@@ -18,6 +19,6 @@ export function createBulk(deps: { database: Database; keyring: Keyring; logger:
   const subjects = createBulkSubjects({ database });
   const backfill = createBackfill({ database, keyring, outbox: createOutbox({ database }) });
   const work = createBulkWork({ commands: createLedgerCommands({ database }), backfill });
-  const bulkRunner = createBulkRunner({ database, operations, subjects, work, onCommitted: deps.wakeDispatcher, logger });
+  const bulkRunner = createBulkRunner({ database, operations, subjects, work, onCommitted: deps.wakeDispatcher, logger, shownUserId: createShownUserId(keyring) });
   return { bulkRunner, bulkRoutes: operationsRoutes({ database, operations, subjects, wakeBulk: bulkRunner.wake }) };
 }

@@ -7,6 +7,7 @@ import { modulesRoutes } from '../http/actions/modules-routes.ts';
 import { testRoutes } from '../http/actions/test-routes.ts';
 import { triggersRoutes } from '../http/actions/triggers-routes.ts';
 import { versionsRoutes } from '../http/actions/versions-routes.ts';
+import { createShownUserId } from '../domain/shown-user-id.ts';
 import { type Auth, createAuth } from '../http/auth.ts';
 import { clientGrantsRoutes } from '../http/client-grants/client-grants-routes.ts';
 import { clientsRoutes } from '../http/clients/clients-routes.ts';
@@ -137,7 +138,7 @@ export function createServices(deps: ServicesDeps): { auth: Auth; origins: Clien
     logger,
     ...(deps.preUserRegistrationMs === undefined ? {} : { timeoutMs: deps.preUserRegistrationMs }),
   }), { metrics });
-  const register = watchRegister(createRegister({ database, keyring, onCommitted: deps.wakeDispatcher }), { metrics, tracing, logger });
+  const register = watchRegister(createRegister({ database, keyring, onCommitted: deps.wakeDispatcher }), { metrics, tracing, logger, shownUserId: createShownUserId(keyring) });
   const users = createUserStore({ database });
   const userMails = createUserMails({ keyring, tickets: createTicketStore({ database }), origin: deps.origin });
   const roles = createRoleStore({ database });

@@ -1,4 +1,4 @@
-import { shownUserId } from '../domain/shown-user-id.ts';
+import { createShownUserId } from '../domain/shown-user-id.ts';
 import type { Logger } from '../logger.ts';
 import type { Dispatcher } from '../registration/dispatcher.ts';
 import type { Database } from '../store/database.ts';
@@ -41,7 +41,7 @@ export function createTemporalLink(deps: {
   const { database, outbox, logger } = deps;
   const client = createClient(deps.endpoint, deps.payloadKeys);
   let attributes: SearchAttributesFound = { available: [], missing: [] };
-  const starter = createRegistrationStarter({ client, searchAttributes: () => attributes.available, shownUserId: (userId) => shownUserId(userId, (id) => deps.keyring.mac('user id in Temporal', id)) });
+  const starter = createRegistrationStarter({ client, searchAttributes: () => attributes.available, shownUserId: createShownUserId(deps.keyring) });
 
   return {
     starter,

@@ -13,10 +13,10 @@ export interface UpkeepTask {
   step(): Promise<boolean>;
 }
 
-/** Goes through the tasks once a minute, each until it has nothing more to do. */
+/** Does the tasks once a minute, in turns, each until it has nothing more to do. */
 export interface Upkeep {
   start(): void;
-  /** Begins a round now. */
+  /** Begins now. */
   wake(): void;
   /** Ends after the batch under way. */
   stop(): Promise<void>;
@@ -24,29 +24,35 @@ export interface Upkeep {
 
 export function createUpkeep({ tasks, logger, intervalMs = INTERVAL_MS }: { tasks: UpkeepTask[]; logger: Logger; intervalMs?: number }): Upkeep {
   const stopping = new AbortController();
-  let running: Promise<void> = Promise.resolve();
-  let isWaiting = false;
+  /** Those that may have something to do, the next one first. */
+  const waiting = new Set<UpkeepTask>();
+  let running: Promise<void> | null = null;
   let timer: NodeJS.Timeout | undefined;
 
-  async function run({ name, step }: UpkeepTask): Promise<void> {
+  async function hasMore({ name, step }: UpkeepTask): Promise<boolean> {
     try {
-      while (!stopping.signal.aborted && (await step())) await sleep(PAUSE_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+      return await step();
     } catch (error) {
       logger.error({ err: error }, `${name} could not be done; trying again`);
+      return false;
     }
   }
 
-  async function round(before: Promise<void>): Promise<void> {
-    await before;
-    isWaiting = false;
-    for (const task of tasks) await run(task);
+  /** One batch of each in turn: who is to be erased does not wait until a million rows are removed that are too old. */
+  async function work(): Promise<void> {
+    for (const task of waiting) {
+      waiting.delete(task);
+      if (stopping.signal.aborted || !(await hasMore(task))) continue;
+      // Its next turn comes after those that wait.
+      waiting.add(task);
+      await sleep(PAUSE_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+    }
+    running = null;
   }
 
-  /** Of several calls during a round, one more follows it. */
   function wake(): void {
-    if (isWaiting) return;
-    isWaiting = true;
-    running = round(running);
+    for (const task of tasks) waiting.add(task);
+    running ??= work();
   }
 
   return {

@@ -6,6 +6,7 @@ import { createActionActivities, createLedgerActivities } from '../../activities
 import { createLeaseKeeper } from '../../activities/lease-keeper.ts';
 import { createSandboxShares } from '../../activities/sandbox-shares.ts';
 import { createVersionCache } from '../builds/version-cache.ts';
+import { createShownUserId } from '../domain/shown-user-id.ts';
 import { WORKER_SANDBOXES, WORKER_TASKS } from '../domain/worker-slots.ts';
 import { openInstallation, takeLock } from '../installation.ts';
 import { createWatchAttempt } from '../observe/attempts.ts';
@@ -58,7 +59,7 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
       namespace: endpoint.namespace,
       payloadKeys,
       ledgerActivities: createLedgerActivities(watchCloses(ledger, { database, metrics, tracing })),
-      actionActivities: createActionActivities({ ledger, sandbox, leases, shares: createSandboxShares(), watchAttempt: createWatchAttempt({ metrics, tracing, logger }), workerId, logger, versions: createVersionCache({ database, keyring, dataDir: config.dataDir }) }),
+      actionActivities: createActionActivities({ ledger, sandbox, leases, shares: createSandboxShares(), watchAttempt: createWatchAttempt({ metrics, tracing, logger, shownUserId: createShownUserId(keyring) }), workerId, logger, versions: createVersionCache({ database, keyring, dataDir: config.dataDir }) }),
       tasks: WORKER_TASKS,
       cacheDir: paths.cache,
     });

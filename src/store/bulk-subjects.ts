@@ -124,10 +124,11 @@ function taskCondition(task: BulkTask): Expression<SqlBool> {
 function neverHad(actionId: string): Expression<SqlBool> {
   const eb = expressionBuilder<Schema, 'registration'>();
   const had = eb.selectFrom('registration as own')
-    .innerJoin('step', 'step.registration_id', 'own.id')
-    .select('step.id')
+    .select('own.id')
     .whereRef('own.user_id', '=', 'registration.user_id')
-    .where('step.action_id', '=', actionId);
+    // Not a join, which SQLite would begin with every step of the Action, once for each user.
+    .where(({ exists, selectFrom }) =>
+      exists(selectFrom('step').select('step.id').whereRef('step.registration_id', '=', 'own.id').where('step.action_id', '=', actionId)));
   return eb.not(eb.exists(had));
 }
 

@@ -1,3 +1,4 @@
+import { writeAudit } from './audit-log.ts';
 import type { Database, Queryable } from './database.ts';
 import type { Keyring } from './keyring.ts';
 import { readSetting, writeSetting } from './settings.ts';
@@ -31,8 +32,8 @@ export interface CodecKeys {
   current(): Promise<CodecKey>;
   /** @throws {SealError} when there is none of that id, or none any more. */
   find(id: string): Promise<Buffer>;
-  /** Makes a new key the current one; the others stay readable. */
-  rotate(): Promise<void>;
+  /** Makes a new key the current one; the others stay readable. @param clientId whose wish it is. */
+  rotate(clientId: string): Promise<void>;
   /** The current one last. Times in milliseconds. */
   list(): Promise<{ id: string; createdAt: number }[]>;
   /**
@@ -42,7 +43,7 @@ export interface CodecKeys {
   removeUnneeded(options: { retentionMs: number; now?: number }): Promise<void>;
 }
 
-export function createCodecKeys({ database, keyring }: { database: Database; keyring: Pick<Keyring, 'newDataKey' | 'dataKey'> }): CodecKeys {
+export function createCodecKeys({ database, keyring }: { database: Database; keyring: Keyring }): CodecKeys {
   const { db } = database;
   const known = new Map<string, Buffer>();
   let current: { id: string; readAt: number } | undefined;
@@ -91,8 +92,12 @@ export function createCodecKeys({ database, keyring }: { database: Database; key
       return { id: current.id, key: await find(current.id) };
     },
 
-    async rotate() {
-      const keys = await change(async (before, tx) => [...before, await newKey(tx)]);
+    async rotate(clientId) {
+      const keys = await change(async (before, tx) => {
+        const key = await newKey(tx);
+        await writeAudit(tx, keyring, { clientId, description: 'Replace the codec key', details: { key_id: key.id } });
+        return [...before, key];
+      });
       current = { id: keys.at(-1)!.id, readAt: performance.now() };
     },
 

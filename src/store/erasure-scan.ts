@@ -22,17 +22,27 @@ export function learn(person: ErasedPerson, told: { email?: unknown; phone_numbe
   };
 }
 
-/** Whether a value names the person: an id or address anywhere in a text of it, a username as a whole text. */
-export function mentions(value: unknown, person: ErasedPerson): boolean {
-  const names = [person.userId.toLowerCase(), ...person.addresses].map((name) => name.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+/** An address, a phone number, or an id with its provider: no word that anything else could mean. */
+const UNMISTAKABLE = /[@|]|\d{5}/;
+/** Where a person is named, or a line of an Action's log stands. */
+const NAMING = new Set(['user_name', 'username', 'text']);
+
+/**
+ * Whether a value names the person: an id or address anywhere in it. What could be a word, such as a username, only where
+ * it is all of a text that names people, or of a line: whoever calls himself `subject` must not take every mail with him.
+ */
+function mentions(value: unknown, person: ErasedPerson): boolean {
+  const names = [person.userId.toLowerCase(), ...person.addresses];
+  const words = new Set([...person.usernames, ...names.filter((name) => !UNMISTAKABLE.test(name))]);
+  const escaped = names.filter((name) => UNMISTAKABLE.test(name)).map((name) => name.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'));
   // `ann@example.com` is not meant by `joann@example.com` or `ann@example.com.au`.
-  const anywhere = new RegExp(String.raw`(?<![\w.+-])(?:${names.join('|')})(?![\w-]|\.\w)`);
-  const isMeant = (text: string) => person.usernames.includes(text) || anywhere.test(text);
-  const search = (part: unknown): boolean => {
-    if (typeof part === 'string') return isMeant(part.toLowerCase());
-    return typeof part === 'object' && part !== null && Object.entries(part).some(([name, each]) => search(name) || search(each));
+  const anywhere = escaped.length === 0 ? null : new RegExp(String.raw`(?<![\w.+-])(?:${escaped.join('|')})(?![\w-]|\.\w)`);
+  const isMeant = (text: string) => anywhere?.test(text) === true;
+  const search = (part: unknown, name: string): boolean => {
+    if (typeof part === 'string') return isMeant(part.toLowerCase()) || (NAMING.has(name) && words.has(part.toLowerCase()));
+    return typeof part === 'object' && part !== null && Object.entries(part).some(([key, each]) => isMeant(key.toLowerCase()) || search(each, key));
   };
-  return search(value);
+  return search(value, '');
 }
 
 /** Rows looked at in one transaction; to open one takes 0.1 ms. */

@@ -2,7 +2,8 @@ import { managementError } from '../domain/api-error.ts';
 import { newId } from '../domain/ids.ts';
 import { writeAudit } from './audit-log.ts';
 import type { Database, Queryable } from './database.ts';
-import { type ErasedPerson, learn, mentions, type Scan, scanDenied, scanLogs, scanMessages } from './erasure-scan.ts';
+import { type ErasedPerson, learn, type Scan, scanDenied, scanLogs, scanMessages } from './erasure-scan.ts';
+import type { ExecutionFilter } from './execution-filter.ts';
 import type { Keyring } from './keyring.ts';
 import { sealedAs } from './ledger-rows.ts';
 import { removeRegistrations } from './remove-registrations.ts';
@@ -91,9 +92,11 @@ export function createErasureStore({ database, keyring }: { database: Database; 
     'codes and operations': async (tx, _erasure, { userId, addresses }) => {
       if (addresses.length > 0) await tx.deleteFrom('passwordless_code').where('recipient', 'in', addresses).execute();
       const operations = await tx.selectFrom('bulk_operation').select(['id', 'filter']).execute();
-      for (const { id, filter } of operations.filter((each) => mentions(JSON.parse(each.filter), { userId, addresses: [], usernames: [] }))) {
+      for (const { id, filter: json } of operations) {
+        const filter = JSON.parse(json) as ExecutionFilter;
+        if (filter.userId !== userId) continue;
         // Not without it: a wish about one person must not become one about everybody.
-        await tx.updateTable('bulk_operation').set({ filter: JSON.stringify({ ...(JSON.parse(filter) as object), user_id: 'erased' }) }).where('id', '=', id).execute();
+        await tx.updateTable('bulk_operation').set({ filter: JSON.stringify({ ...filter, userId: 'erased' }) }).where('id', '=', id).execute();
       }
       if (operations.length > 0) await tx.deleteFrom('bulk_item').where('operation_id', 'in', operations.map(({ id }) => id)).where('subject_id', '=', userId).execute();
       return { cursor: null };

@@ -122,8 +122,6 @@ export function createLedgerCommands({ database }: { database: Database }): Ledg
       if (chosen.length === 0) return unchanged(nothingFor(options.steps));
       const behind = blockerOf(registration.steps, chosen);
       if (behind !== null) return unchanged(`What is asked for waits for the success of '${behind.action_name}', which is ${behind.state}: redrive from that one, or skip it.`);
-      const key = await tx.selectFrom('data_key').select('id').where('id', '=', registration.row.key_id).executeTakeFirst();
-      if (key === undefined) return unchanged('Its user was erased, and with him the event that the Actions would need.');
 
       const changes: Changes = new Map();
       for (const step of chosen) {

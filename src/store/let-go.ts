@@ -1,7 +1,7 @@
-import { sql } from 'kysely';
+import { type Expression, expressionBuilder, type SqlBool, sql } from 'kysely';
 import type { Database, Queryable } from './database.ts';
 import { createOutbox } from './outbox.ts';
-import type { HeldReason } from './schema.ts';
+import type { HeldReason, Schema } from './schema.ts';
 
 /** Which held steps: of one Action, or of all but those that are paused by themselves. */
 export interface HeldSteps {
@@ -43,9 +43,7 @@ async function letOldestGo(database: Database, tx: Queryable, { actionId, reason
         .limit(limit)
         .forUpdate('registration')
         .skipLocked();
-      if (actionId !== undefined) return held.where('step.action_id', '=', actionId);
-      return held.where(({ not, exists, selectFrom }) =>
-        not(exists(selectFrom('flow').select('flow.id').where('flow.id', '=', sql<string>`'action/' || step.action_id`).where('flow.paused_at', 'is not', null))));
+      return held.where(isOf(actionId));
     })
     .updateTable('step')
     .set((eb) => ({ held_reason: null, let_go_at: database.now, wish: eb('wish', '+', 1) }))
@@ -54,6 +52,20 @@ async function letOldestGo(database: Database, tx: Queryable, { actionId, reason
     .where('held_reason', '=', reason)
     .returning(['id', 'registration_id'])
     .execute();
+}
+
+/** Whether one of them is held; also one that `letGo` would pass over, as somebody else changes its registration. */
+export async function isAnyHeld(tx: Queryable, { actionId, reasons }: HeldSteps): Promise<boolean> {
+  const held = tx.selectFrom('step').select('step.id').where('step.held_reason', 'in', reasons).where('step.held_at', 'is not', null).where(isOf(actionId));
+  return (await held.limit(1).executeTakeFirst()) !== undefined;
+}
+
+/** A condition on steps; see `HeldSteps.actionId`. */
+function isOf(actionId: string | undefined): Expression<SqlBool> {
+  const eb = expressionBuilder<Schema, 'step'>();
+  if (actionId !== undefined) return eb('step.action_id', '=', actionId);
+  const paused = eb.selectFrom('flow').select('flow.id').where('flow.id', '=', sql<string>`'action/' || step.action_id`).where('flow.paused_at', 'is not', null);
+  return eb.not(eb.exists(paused));
 }
 
 /**
@@ -74,8 +86,8 @@ export async function roomLeft(database: Database, tx: Queryable, actionId: stri
         .where('step.action_id', '=', actionId)
         .where('step.held_at', 'is not', null)
         .where('step.held_reason', 'is', null)
+        // No word of the state, or SQLite would read every open step: one that has ended waits in no queue.
         .where('step.let_go_at', '>', sql<number>`${database.now} - ${sql.lit(KEPT_MS)}`)
-        .where('step.state', 'in', ['pending', 'parked'])
         .as('kept'),
     ])
     .executeTakeFirstOrThrow();

@@ -47,6 +47,8 @@ export function createPostgresSignals({ config, notify }: { config: ClientConfig
   async function listen(onListening: () => void): Promise<void> {
     const client = new Client({ ...config, connectionTimeoutMillis: TIMEOUT_MS, query_timeout: TIMEOUT_MS });
     const lost = Promise.withResolvers<void>();
+    // It can be lost before, or after, anybody waits for that.
+    lost.promise.catch(() => undefined);
     client.on('error', lost.reject);
     client.on('end', lost.resolve);
     client.on('notification', ({ payload = '' }) => call([payload]));

@@ -1,4 +1,5 @@
 import { managementError } from '../domain/api-error.ts';
+import { writeAudit } from './audit-log.ts';
 import type { Database, Queryable } from './database.ts';
 import type { Keyring } from './keyring.ts';
 import { readSetting, writeSetting } from './settings.ts';
@@ -30,9 +31,10 @@ export interface Rekey {
   /**
    * Makes the given master key the store's. Every process must have been given both by then. Harmless to repeat.
    *
+   * @param clientId whose wish it is.
    * @throws {ApiError} 409 when it is the store's already, and nothing is under way.
    */
-  begin(): Promise<RekeyProgress>;
+  begin(clientId: string): Promise<RekeyProgress>;
   /** One batch. @returns whether there may be more at once. */
   step(): Promise<boolean>;
   /** Null when the master key was never replaced. */
@@ -41,15 +43,16 @@ export interface Rekey {
 
 export function createRekey({ database, keyring, settleMs = SETTLE_MS }: {
   database: Database;
-  keyring: Pick<Keyring, 'masterKeyId' | 'replaceMasterKey' | 'rewrap'>;
+  keyring: Keyring;
   settleMs?: number;
 }): Rekey {
   return {
-    async begin() {
+    async begin(clientId) {
       return await database.transaction(async (tx) => {
         if (await keyring.replaceMasterKey(tx)) {
           const state: State = { masterKeyId: keyring.masterKeyId, rewrapped: 0, startedAt: Date.now(), endedAt: null, cursor: '', found: 0 };
           await writeState(tx, state);
+          await writeAudit(tx, keyring, { clientId, description: 'Replace the master key', details: { master_key_id: state.masterKeyId } });
           return progressOf(state);
         }
         const state = await readState(tx);

@@ -2,7 +2,7 @@ import { SHARE_OF_ONE_ACTION } from '../domain/worker-slots.ts';
 import type { Database, Queryable } from './database.ts';
 import { changeFlow, flowIdOf, type FlowRow, lockFlow, POST_USER_REGISTRATION_FLOW } from './flow-rows.ts';
 import { policyOf } from './ledger-rows.ts';
-import { type HeldSteps, KEPT_MS, letGo, roomLeft } from './let-go.ts';
+import { type HeldSteps, isAnyHeld, KEPT_MS, letGo, roomLeft } from './let-go.ts';
 import { beginProbe, isProbeDue } from './receiver.ts';
 
 /** Steps a second that are let go after a pause or an outage, over all Actions: a receiver that has just come back is not run down. */
@@ -79,10 +79,18 @@ export function createReleases({ database }: { database: Database }): Releases {
     return oldest === undefined ? 0 : (policyOf(oldest).concurrency ?? 0);
   }
 
-  async function isAnyHeld(tx: Queryable, { actionId, reasons }: HeldSteps): Promise<boolean> {
-    let query = tx.selectFrom('step').select('id').where('held_reason', 'in', reasons).where('state', 'in', ['pending', 'parked']).limit(1);
-    if (actionId !== undefined) query = query.where('action_id', '=', actionId).where('held_at', 'is not', null);
-    return (await query.executeTakeFirst()) !== undefined;
+  /** One statement for each, by an index: to read every held step each second would be dear. */
+  async function actionsWithHeldSteps(): Promise<string[]> {
+    const ids: string[] = [];
+    for (;;) {
+      const { next } = await db.selectFrom('step')
+        .select(({ fn }) => fn.min<string | null>('action_id').as('next'))
+        .where('held_at', 'is not', null)
+        .where('action_id', '>', ids.at(-1) ?? '')
+        .executeTakeFirstOrThrow();
+      if (next === null) return ids;
+      ids.push(next);
+    }
   }
 
   return {
@@ -103,9 +111,10 @@ export function createReleases({ database }: { database: Database }): Releases {
           if ((row.next_release_at ?? 0) <= row.now) count += await release(row.id, Math.ceil(RELEASES_A_SECOND / recovering.length));
         }
       }
-      for (const reason of ['concurrency', 'busy'] as const) {
-        const waiting = await db.selectFrom('step').select('action_id').distinct().where('held_reason', '=', reason).execute();
-        for (const { action_id: actionId } of waiting) count += await fill(actionId, reason);
+      for (const actionId of await actionsWithHeldSteps()) {
+        for (const reason of ['concurrency', 'busy'] as const) {
+          if (await isAnyHeld(db, { actionId, reasons: [reason] })) count += await fill(actionId, reason);
+        }
       }
       if (count > 0) database.signal('registration-due');
       return count;

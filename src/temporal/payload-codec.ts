@@ -46,7 +46,12 @@ export function createPayloadCodec(keys: PayloadKeys): PayloadCodec {
 
   return {
     encode: (payloads) => Promise.all(payloads.map(encode)),
-    decode: (payloads) => Promise.all(payloads.map(decode)),
+    // One after the other: a request of strangers' payloads ends at the first, and not after a look at the store for each.
+    async decode(payloads) {
+      const decoded: Payload[] = [];
+      for (const payload of payloads) decoded.push(await decode(payload));
+      return decoded;
+    },
   };
 }
 

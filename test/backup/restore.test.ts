@@ -10,7 +10,7 @@ import { TABLES } from '../../src/backup/tables.ts';
 import { newId } from '../../src/domain/ids.ts';
 import { createClientGrantStore } from '../../src/store/client-grants.ts';
 import { MANAGEMENT_AUDIENCE } from '../../src/store/clients.ts';
-import type { Database } from '../../src/store/database.ts';
+import { type Database, isStoreUnavailable } from '../../src/store/database.ts';
 import { createKeyring } from '../../src/store/keyring.ts';
 import * as initial from '../../src/store/migrations/0001-initial.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
@@ -167,6 +167,31 @@ describeEachStore('a restore', (fresh) => {
     expect(await createClientGrantStore({ database: old }).findFor('shop', MANAGEMENT_AUDIENCE)).toMatchObject({ scope: ['read:logs'] });
   });
 
+  test('while others write lets each of them through before or after it, or refuses them for now', async () => {
+    const store = await fresh();
+    const own = await prepareStore(store.open());
+    await bindActions(own, [{ name: 'One' }]);
+    await own.register(signUpOf('before@example.com'));
+    const path = await backUp(own.database);
+    const writers = await Promise.all([1, 2, 3].map(() => prepareStore(store.open())));
+    let over = false;
+    const refused: unknown[] = [];
+    const writing = writers.map(async ({ register }, writer) => {
+      for (let n = 0; !over; n++) await register(signUpOf(`${writer}-${n}@example.com`)).catch((error: unknown) => void refused.push(error));
+    });
+
+    await restoreInto(own.database, path, { replace: true });
+    over = true;
+    await Promise.all(writing);
+
+    for (const error of refused) expect(isStoreUnavailable(error), String(error)).toBe(true);
+    await own.register(signUpOf('later@example.com'));
+    const emails = (await own.database.db.selectFrom('user_account').select('email').execute()).map(({ email }) => email);
+    expect(emails).toEqual(expect.arrayContaining(['before@example.com', 'later@example.com']));
+    const { registrations } = await own.database.db.selectFrom('registration').select(({ fn }) => fn.countAll<number>().as('registrations')).executeTakeFirstOrThrow();
+    expect(registrations).toBe(emails.length);
+  });
+
   test('of another installation is refused while its Usher runs, because that one keeps keys in memory', async () => {
     const backup = await backUp((await makeStore()).database);
     const { database } = await makeStore();
@@ -224,6 +249,7 @@ describe('a backup is refused', () => {
       const { path, target } = await made();
       const whole = await readFile(path);
       const lines = gunzipSync(whole).toString().split('\n');
+      const forged = (line: object) => gzipSync(`${lines[0]}\n${JSON.stringify(line)}\n`);
       const broken: [string, Buffer][] = [
         ['cut short', whole.subarray(0, whole.length - 20)],
         ['cut short', whole.subarray(0, whole.length / 2)],
@@ -232,6 +258,10 @@ describe('a backup is refused', () => {
         ['rows of user_account', gzipSync(lines.map((line) => line.replace('ann@example.com', 'eve@example.com')).join('\n'))],
         ['rows of registration', gzipSync(lines.filter((line) => !line.startsWith('{"table":"registration"')).join('\n'))],
         ['something follows its end', gzipSync(`${lines.join('\n')}${lines[1]}\n`)],
+        ['a line that is not of a backup', forged({ sums: null })],
+        ['a line that is not of a backup', forged({ table: 'user_account', columns: 'id', rows: [] })],
+        ['a line that is not of a backup', forged({ table: 'user_account', columns: ['id'], rows: ['x'] })],
+        ['a line that is not of a backup', forged({ table: '__proto__', columns: ['id'], rows: [['x']] })],
         ['first line', gzipSync(lines.slice(1).join('\n'))],
         ['incorrect header check', Buffer.from('-- PostgreSQL database dump')],
         ['first line', gzipSync('')],

@@ -84,7 +84,7 @@ describe.skipIf(postgresMissing() !== null)('two api and two workers on one Post
     const [one, two] = management as [ManagementClient, ManagementClient];
     await bindTellingActions(one, receiver, ['Before', 'After']);
     expect((await signUp(apis[1]!.address, 'changed@example.com')).status).toBe(200);
-    await until('both have run', () => deliveries(receiver).filter(({ email }) => email === 'changed@example.com').length === 2);
+    await until('both have run', () => deliveries(receiver).filter(({ email }) => email === 'changed@example.com').length === 2, 50_000);
 
     // A token of one opens the other; a client, its secret and a connection are read anew at each request.
     const client = await one.call<{ client_id: string; client_secret: string }>('POST', '/clients', { name: 'Elsewhere', app_type: 'non_interactive' });

@@ -51,7 +51,7 @@ describeEachStore('the payload codec', (fresh) => {
     await createPayloadCodec(other).encode([payload({})]);
     const access = await codecAccessKey({ keyring: usher.keyring, codecKeys: keys });
 
-    await keys.rotate();
+    await keys.rotate('admin');
 
     const after = await createPayloadCodec(keys).encode([payload({ n: 2 })]);
     expect(after[0]!.metadata!['encryption-key-id']).not.toEqual(before[0]!.metadata!['encryption-key-id']);
@@ -86,7 +86,7 @@ describeEachStore('the payload codec', (fresh) => {
     const keys = createCodecKeys(usher);
     await keys.current();
     const { registrationId } = await usher.register(signUpOf('ann@example.com'));
-    await keys.rotate();
+    await keys.rotate('admin');
     const [old] = await keys.list();
     const at = async (days: number) => {
       await keys.removeUnneeded({ retentionMs: 30 * DAY_MS, now: Date.now() + days * DAY_MS });

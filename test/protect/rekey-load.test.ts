@@ -71,8 +71,8 @@ describeEachStore('replacing the master key under load', (fresh) => {
     const both = createKeyring(database, NEW_KEY, TEST_MASTER_KEY);
     await both.prepare();
     const rekey = createRekey({ database, keyring: both, settleMs: SETTLE_MS });
-    await rekey.begin();
-    await createCodecKeys({ database, keyring: both }).rotate();
+    await rekey.begin('admin');
+    await createCodecKeys({ database, keyring: both }).rotate('admin');
     await expect.poll(async () => {
       await rekey.step();
       return (await rekey.progress())!.endedAt !== null;

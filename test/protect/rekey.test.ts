@@ -30,7 +30,7 @@ describeEachStore('replacing the master key', (fresh) => {
     await both.prepare();
     const rekey = createRekey({ database, keyring: both, settleMs: 0 });
     expect(await rekey.progress()).toBeNull();
-    await rekey.begin();
+    await rekey.begin('admin');
     await finish(rekey);
 
     const alone = createKeyring(database, NEW_KEY);
@@ -64,7 +64,7 @@ describeEachStore('replacing the master key', (fresh) => {
     const both = createKeyring(database, NEW_KEY, TEST_MASTER_KEY);
     await both.prepare();
     const rekey = createRekey({ database, keyring: both, settleMs: 0 });
-    await rekey.begin();
+    await rekey.begin('admin');
     await rekey.step();
 
     // It has looked less than 5 s ago.
@@ -82,7 +82,7 @@ describeEachStore('replacing the master key', (fresh) => {
     const database = store.open();
     const both = createKeyring(database, NEW_KEY, TEST_MASTER_KEY);
     await both.prepare();
-    await createRekey({ database, keyring: both }).begin();
+    await createRekey({ database, keyring: both }).begin('admin');
 
     await expect(createKeyring(store.open(), NEW_KEY).prepare()).rejects.toThrow(/USHER_MASTER_KEY_PREVIOUS/);
     // With both it goes on, also in another process.
@@ -99,13 +99,13 @@ describeEachStore('replacing the master key', (fresh) => {
     const both = createKeyring(database, NEW_KEY, TEST_MASTER_KEY);
     await both.prepare();
     const patient = createRekey({ database, keyring: both, settleMs: 60_000 });
-    const { startedAt } = await patient.begin();
+    const { startedAt } = await patient.begin('admin');
     for (let batch = 0; batch < 3; batch++) await patient.step();
 
     expect(await patient.progress()).toMatchObject({ startedAt, endedAt: null });
-    expect(await patient.begin()).toMatchObject({ startedAt });
+    expect(await patient.begin('admin')).toMatchObject({ startedAt });
     await finish(createRekey({ database, keyring: both, settleMs: 0 }));
-    await expect(patient.begin()).rejects.toMatchObject({ status: 409 });
+    await expect(patient.begin('admin')).rejects.toMatchObject({ status: 409 });
   });
 
   test('many data keys are wrapped in small batches', async () => {
@@ -117,7 +117,7 @@ describeEachStore('replacing the master key', (fresh) => {
     const both = createKeyring(database, NEW_KEY, TEST_MASTER_KEY);
     await both.prepare();
     const rekey = createRekey({ database, keyring: both, settleMs: 0 });
-    await rekey.begin();
+    await rekey.begin('admin');
     expect(await rekey.step()).toBe(true);
     expect((await rekey.progress())!.rewrapped).toBe(200);
     await finish(rekey);

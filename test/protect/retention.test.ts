@@ -1,3 +1,4 @@
+import { CompiledQuery } from 'kysely';
 import { expect, test } from 'vitest';
 import { createRetentionSweep } from '../../src/store/retention.ts';
 import { writeExecution } from '../../src/store/executions.ts';
@@ -111,5 +112,23 @@ describeEachStore('retention', (fresh) => {
     await sweep(usher, { registrations: 1, logs: null }, Date.now() + 2 * DAY_MS);
     await removeUnused(usher.database);
     expect(await versions()).toBe(0);
+  });
+
+  test('executions of denied sign-ups are found without reading those of registrations', async () => {
+    const usher = await prepareStore((await fresh()).open());
+    const { db, dialect } = usher.database;
+    if (dialect !== 'sqlite') return;
+    const asked: string[] = [];
+    const noting = db.withPlugin({
+      transformQuery({ node, queryId }) {
+        asked.push(db.getExecutor().compileQuery(node, queryId).sql);
+        return node;
+      },
+      transformResult: ({ result }) => Promise.resolve(result),
+    });
+    await createRetentionSweep({ database: { ...usher.database, db: noting }, retention: { registrations: 1, logs: null } }).step();
+    const query = asked.find((sql) => sql.includes('"execution"'))!;
+    const { rows } = await db.executeQuery<{ detail: string }>(CompiledQuery.raw(`explain query plan ${query}`, ['a', 1]));
+    expect(rows.map(({ detail }) => detail).join()).toContain('execution_denied');
   });
 });

@@ -168,18 +168,6 @@ describeEachStore('a bulk operation of the kind', (fresh) => {
     expect(await states(usher)).toEqual(['Provision: pending', 'Count: pending']);
   });
 
-  test('backfill leaves a registration alone whose user was erased', async () => {
-    const { usher, start, finish, items } = await prepared('Notify');
-    const { db } = usher.database;
-    const [registration] = await failedSignUps(usher, 1);
-    const { key_id: keyId } = await db.selectFrom('registration').select('key_id').executeTakeFirstOrThrow();
-    await db.deleteFrom('data_key').where('id', '=', keyId).execute();
-    await bindActions(usher, [{ name: 'Count' }]);
-    const { id } = await start({ kind: 'backfill', actionId: await boundActionId(usher), of: 'registrations' });
-    expect(await finish(id)).toMatchObject({ changed: 0, unchanged: 1 });
-    expect(await items(id)).toMatchObject([{ registrationId: registration, reason: expect.stringContaining('erased') }]);
-  });
-
   test('backfill of users makes a registration of each who has none, with the user as it is kept', async () => {
     const { usher, start, finish, items } = await prepared('Notify', 'Count');
     const { db } = usher.database;

@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import type { BulkTask } from '../../src/domain/bulk-operation.ts';
+import { createShownUserId } from '../../src/domain/shown-user-id.ts';
 import { type BulkRunner, createBulkRunner } from '../../src/jobs/bulk-runner.ts';
 import { createBulkWork } from '../../src/jobs/bulk-work.ts';
 import { createBackfill } from '../../src/registration/backfill.ts';
@@ -33,6 +34,7 @@ export function bulkOf(usher: TestStore): Bulk {
       subjects,
       work,
       onCommitted: () => undefined,
+      shownUserId: createShownUserId(usher.keyring),
       logger: pino({ level: 'trace' }, { write: (line: string) => changes.log?.(line) }),
       pollMs: 20,
     });

@@ -326,16 +326,6 @@ describeEachStore('ledger: what people ask for', (fresh) => {
     expect((await claimed(0)).attempt.run).toBe(2);
   });
 
-  test('nothing is run again for a user who was erased', async () => {
-    const { usher, redrive } = await store();
-    const { registrationId } = await registered(usher, [{ name: 'One' }]);
-    await usher.ledger.cancelRegistration(registrationId);
-    const { key_id: keyId } = await usher.database.db.selectFrom('registration').select('key_id').executeTakeFirstOrThrow();
-    await usher.database.db.deleteFrom('data_key').where('id', '=', keyId).execute();
-
-    expect(await redrive(registrationId, 'all')).toEqual(refused(/was erased/));
-  });
-
   test('one that had nothing bound, and ids that nobody has', async () => {
     const { usher, redrive, cancel, skip, retryNow } = await store();
     await bindActions(usher, []);

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { sql } from 'kysely';
 import { expect, test } from 'vitest';
 import type { Database } from '../../src/store/database.ts';
@@ -89,3 +91,31 @@ describeEachStore('signals between processes', (fresh, postgres) => {
     }
   });
 }, ['postgres']);
+
+test('a connection that is lost before it listens ends no process; another one is tried', async () => {
+  let connections = 0;
+  const server = createServer((socket) => {
+    connections++;
+    // Lets everybody in (`R`: no password, `Z`: ready), and breaks off at the first statement.
+    socket.once('data', () => {
+      socket.write(Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0, 0x5a, 0, 0, 0, 5, 0x49]));
+      socket.once('data', () => socket.resetAndDestroy());
+    });
+    socket.on('error', () => undefined);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const unhandled: unknown[] = [];
+  const note = (error: unknown) => void unhandled.push(error);
+  process.on('unhandledRejection', note);
+  const database = openPostgres(`postgres://u@127.0.0.1:${(server.address() as AddressInfo).port}/d`);
+  try {
+    database.onSignal(CHANNEL, () => undefined);
+    await expect.poll(() => connections, PATIENTLY).toBeGreaterThan(2);
+    expect(unhandled).toEqual([]);
+  } finally {
+    process.off('unhandledRejection', note);
+    await database.close();
+    server.close();
+  }
+});

@@ -137,7 +137,7 @@ export async function createHarness(options: { share?: number } = {}): Promise<H
     ledger,
     leases,
     shares: createSandboxShares(options.share),
-    watchAttempt: createWatchAttempt({ metrics: createMetrics({ role: 'worker', version: 'test' }), tracing: NO_TRACING, logger }),
+    watchAttempt: createWatchAttempt({ metrics: createMetrics({ role: 'worker', version: 'test' }), tracing: NO_TRACING, logger, shownUserId: (userId) => userId }),
     workerId: 'worker',
     logger,
     sandbox: { run },

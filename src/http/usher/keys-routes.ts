@@ -67,16 +67,16 @@ export function keysRoutes({ rekey, codecKeys, accessKey, publicUrl, wakeUpkeep 
         returns: REKEY,
         errors: [409],
       },
-      async () => {
-        const progress = await rekey.begin();
+      async ({ token }) => {
+        const progress = await rekey.begin(token.clientId);
         wakeUpkeep();
         return rekeyBody(progress);
       },
     ),
     route(
       { ...common, operationId: 'post_codec_rotate', method: 'post', path: `${PATH}/codec/rotate`, summary: 'Encrypt what Temporal keeps under a new key from now on', scopes: ['update:encryption_keys'] },
-      async () => {
-        await codecKeys.rotate();
+      async ({ token }) => {
+        await codecKeys.rotate(token.clientId);
       },
     ),
   ];

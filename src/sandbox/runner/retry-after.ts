@@ -2,7 +2,7 @@
 export function parseRetryAfter(value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
   const trimmed = value.trim();
-  if (/^\d+(\.\d+)?$/.test(trimmed)) return Math.round(Number(trimmed) * 1000);
+  if (/^\d+(\.\d+)?$/.test(trimmed)) return millisecondsOf(Number(trimmed));
   const date = Date.parse(trimmed);
   return Number.isNaN(date) || !/[a-z]/i.test(trimmed) ? undefined : Math.max(0, date - Date.now());
 }
@@ -14,5 +14,10 @@ export function parseRetryAfter(value: string | undefined): number | undefined {
 export function retryAfterOf(value: unknown): number | undefined {
   if (typeof value === 'string') return parseRetryAfter(value);
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : Math.max(0, value.getTime() - Date.now());
-  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? Math.round(value * 1000) : undefined;
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? millisecondsOf(value) : undefined;
+}
+
+/** Infinity is no JSON: the parent would take the message for a forged one. */
+function millisecondsOf(seconds: number): number {
+  return Math.min(Math.round(seconds * 1000), Number.MAX_SAFE_INTEGER);
 }

@@ -73,6 +73,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
 
   // What is removed with a registration is found by it.
   await schema.createIndex('execution_registration').on('execution').column('registration_id').where('registration_id', 'is not', null).execute();
+  // Those of denied sign-ups, which are removed by their own age.
+  await schema.createIndex('execution_denied').on('execution').column('id').where(sql.ref('registration_id'), 'is', null).execute();
   await schema.createIndex('handed_in_registration').on('handed_in').column('registration_id').execute();
 
   await schema.createTable('erasure')

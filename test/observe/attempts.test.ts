@@ -1,0 +1,19 @@
+import { pino } from 'pino';
+import { expect, test } from 'vitest';
+import { createShownUserId } from '../../src/domain/shown-user-id.ts';
+import { createWatchAttempt } from '../../src/observe/attempts.ts';
+import { createMetrics } from '../../src/observe/metrics.ts';
+import { NO_TRACING } from '../../src/observe/tracing.ts';
+import type { ClaimedStep } from '../../src/store/ledger.ts';
+
+test.each([
+  ['auth0|0123456789abcdef', 'auth0|0123456789abcdef'],
+  ['samlp|acme|ann@example.com', `hidden-${'ab'.repeat(8)}`],
+])('the line of an attempt shows the user %s as %s', (userId, shown) => {
+  const lines: { user_id?: string }[] = [];
+  const logger = pino({}, { write: (line: string) => void lines.push(JSON.parse(line) as object) });
+  const watch = createWatchAttempt({ metrics: createMetrics({ role: 'worker', version: 'test' }), tracing: NO_TRACING, logger, shownUserId: createShownUserId({ mac: () => 'ab'.repeat(32) }) });
+  const step = { registrationId: 'r', stepId: 's', userId, connectionName: 'acme', actionId: 'a', actionName: 'Notify', versionNumber: 1, traceParent: null, attempt: { id: 'x', number: 1 } } as ClaimedStep;
+  watch(step, 'quick').ended({ outcome: 'lost', reason: 'its lease was lost' });
+  expect(lines).toMatchObject([{ msg: 'attempt', user_id: shown }]);
+});
