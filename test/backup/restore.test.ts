@@ -174,14 +174,17 @@ describeEachStore('a restore', (fresh) => {
     await own.register(signUpOf('before@example.com'));
     const path = await backUp(own.database);
     const writers = await Promise.all([1, 2, 3].map(() => prepareStore(store.open())));
-    let over = false;
+    const over = new AbortController();
     const refused: unknown[] = [];
     const writing = writers.map(async ({ register }, writer) => {
-      for (let n = 0; !over; n++) await register(signUpOf(`${writer}-${n}@example.com`)).catch((error: unknown) => void refused.push(error));
+      for (let n = 0; !over.signal.aborted; n++) {
+        await register(signUpOf(`${writer}-${n}@example.com`)).catch((error: unknown) => void refused.push(error));
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
     });
 
     await restoreInto(own.database, path, { replace: true });
-    over = true;
+    over.abort();
     await Promise.all(writing);
 
     for (const error of refused) expect(isStoreUnavailable(error), String(error)).toBe(true);

@@ -47,9 +47,9 @@ interface Answered {
 /** Signs people up, one after the other, until it is stopped. */
 function signUpOnAndOn(prefix: string): { answered: Answered[]; stop(): Promise<void> } {
   const answered: Answered[] = [];
-  let stopped = false;
+  const stopping = new AbortController();
   const running = (async () => {
-    for (let n = 0; !stopped; n++) {
+    for (let n = 0; !stopping.signal.aborted; n++) {
       const email = `${prefix}-${n}@example.com`;
       // While a process starts again, nobody answers.
       const { status, ms } = await usher.signUp(email).catch(() => ({ status: 0, ms: 0 }));
@@ -60,7 +60,7 @@ function signUpOnAndOn(prefix: string): { answered: Answered[]; stop(): Promise<
   return {
     answered,
     async stop() {
-      stopped = true;
+      stopping.abort();
       await running;
     },
   };

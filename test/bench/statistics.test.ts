@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isNoise, percentile, ratioOf, type Rounds } from '../../bench/statistics.ts';
+import { isNoise, percentile, ratioOf, ratioOfApart, type Rounds } from '../../bench/statistics.ts';
 
 const median = (samples: number[]): number => percentile(samples, 0.5);
 
@@ -28,6 +28,19 @@ describe('the statistics of the bench', () => {
   it('is not deceived by drift that hits both conditions alike', () => {
     const { low, high } = ratioOf(rounds(100), rounds(100), median);
     expect([low, high]).toEqual([1, 1]);
+  });
+
+  it('takes all rounds into account when one condition was measured for longer than the other', () => {
+    const { ratio, low, high } = ratioOfApart([...rounds(100), ...rounds(300), ...rounds(300)], rounds(100), (samples) => percentile(samples, 0.9));
+    expect(ratio).toBeGreaterThan(2);
+    expect(low).toBeLessThanOrEqual(ratio);
+    expect(high).toBeGreaterThanOrEqual(ratio);
+  });
+
+  it('knows less of conditions that were measured apart, as drift does not hit them alike', () => {
+    const { low, high } = ratioOfApart(rounds(100), rounds(100), (samples) => samples.reduce((sum, each) => sum + each, 0));
+    expect(low).toBeLessThan(1);
+    expect(high).toBeGreaterThan(1);
   });
 
   it('calls a difference noise only when it is as small as what the same condition shows against itself', () => {

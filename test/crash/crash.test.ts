@@ -51,6 +51,13 @@ describe.skipIf(missing !== null)('two apis and three workers on PostgreSQL and 
 
   beforeAll(async () => {
     process.stdout.write(`crash test: ${MINUTES} minutes, seed ${seed}\n`);
+    await rage().catch((error: unknown) => {
+      process.stdout.write(`crash test: ended by ${error instanceof Error ? error.message : String(error)}\nStrikes: ${JSON.stringify(strikes)}\n`);
+      throw error;
+    });
+  }, MINUTES * 60_000 + 420_000);
+
+  async function rage(): Promise<void> {
     const field = await prepare();
     const { fleet } = field;
     await bindTellingActions(fleet.management, receiver, ACTIONS);
@@ -81,7 +88,7 @@ describe.skipIf(missing !== null)('two apis and three workers on PostgreSQL and 
     registrations = await ledger.registrations();
     received = deliveries(receiver);
     process.stdout.write(`crash test: ${acknowledged.length} sign-ups, ${received.length} deliveries, ${strikes.length} faults: ${strikes.map(({ fault }) => fault).join(' ')}; answers other than 200: ${JSON.stringify(Object.fromEntries(others))}\n`);
-  }, MINUTES * 60_000 + 420_000);
+  }
 
   afterAll(async () => {
     for (const end of ends.toReversed()) await end();

@@ -55,11 +55,13 @@ const HOW: Record<Fault, How> = {
   'worker-again': (field, random) => killMember('worker', field, random, { again: true }),
 
   async sandbox({ fleet }, random) {
-    const [worker, pid] = await until('there is a sandbox to kill', () => {
+    // One that ends by itself just then does not count.
+    const [worker, pid] = await until('a sandbox is killed', async () => {
       const all = fleet.members.flatMap((member) => member.sandboxes().map((each) => [member.name, each] as const));
-      return all.length === 0 ? null : random.pick(all);
+      if (all.length === 0) return null;
+      const chosen = random.pick(all);
+      return await kill9(chosen[1]).then(() => chosen, () => null);
     }, TARGET_PATIENCE_MS);
-    await kill9(pid);
     return [worker, `process ${pid} is dead`];
   },
 
@@ -93,9 +95,10 @@ const HOW: Record<Fault, How> = {
   },
 
   async 'connections-ended'({ adminUrl }) {
-    const ended = await query(adminUrl, `select count(pg_terminate_backend(pid))::int as count from pg_stat_activity where application_name = 'usher'`);
-    const count = Number(ended[0]?.['count']);
-    if (count === 0) throw new Error('There was no connection to end.');
+    const count = await until('there are connections to end', async () => {
+      const ended = await query(adminUrl, `select count(pg_terminate_backend(pid))::int as count from pg_stat_activity where application_name = 'usher'`);
+      return Number(ended[0]?.['count']) || null;
+    }, TARGET_PATIENCE_MS);
     return ['every process', `${count} connections were ended`];
   },
 
@@ -126,13 +129,16 @@ const HOW: Record<Fault, How> = {
 
 async function killMember(role: Member['role'], { fleet }: Battlefield, random: SeededRandom, { again }: { again: boolean }): Promise<[string, string]> {
   const member = random.pick(fleet.members.filter((each) => each.role === role));
-  const first = await until(`${member.name} lives`, () => member.pid(), TARGET_PATIENCE_MS);
-  await member.kill();
+  const first = await until(`${member.name} is killed`, async () => {
+    const pid = member.pid();
+    // One that ends by itself just then, on what an earlier fault left, does not count.
+    return pid === undefined ? null : await member.kill().then(() => pid, () => null);
+  }, TARGET_PATIENCE_MS);
   const second = await until(`${member.name} was started again`, () => member.pid(), TARGET_PATIENCE_MS);
   if (!again) return [member.name, `process ${first} is dead`];
   await pause(random.between(0, 1_500));
   // It may have ended by itself, on what the first kill left.
-  if (member.pid() === second) await member.kill();
+  if (member.pid() === second) await member.kill().catch(() => undefined);
   return [member.name, `processes ${first} and ${second} are dead`];
 }
 
