@@ -1,5 +1,6 @@
 import { type Client, isGrpcServiceError } from '@temporalio/client';
 import { workflowIdOf } from '../../workflows/messages.ts';
+import { describeNamespace } from './namespace.ts';
 
 /** The histories that Temporal keeps of registrations. Each call ends within 10 s for each request that it makes. */
 export interface Histories {
@@ -47,7 +48,7 @@ export function createHistories({ client }: { client: Client }): Histories {
     },
 
     async retentionMs() {
-      const { config } = await call(() => client.workflowService.describeNamespace({ namespace }));
+      const { config } = await call(() => describeNamespace(client));
       return Number(config?.workflowExecutionRetentionTtl?.seconds ?? 0) * 1000;
     },
   };

@@ -1,9 +1,10 @@
 import type { Client, WorkflowExecutionStatusName } from '@temporalio/client';
-import { isGrpcServiceError, NamespaceNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
+import { isGrpcServiceError, WorkflowNotFoundError } from '@temporalio/client';
 import { TypedSearchAttributes } from '@temporalio/common';
 import type { userRegistration } from '../../workflows/index.ts';
 import { lookSignal, REGISTRATION_TASK_QUEUE, workflowIdOf, WORKFLOW_TYPE } from '../../workflows/messages.ts';
 import { isTemporalUnreachable } from './connection.ts';
+import { describeNamespace } from './namespace.ts';
 import { SEARCH_ATTRIBUTES, type SearchAttributeName } from './search-attributes.ts';
 
 /** What Temporal knows of a registration's last workflow; `unknown`: nothing. */
@@ -27,7 +28,6 @@ export interface RegistrationStarter {
 
 const CALL_TIMEOUT_MS = 10_000;
 const INVALID_ARGUMENT = 3;
-const NOT_FOUND = 5;
 
 /**
  * @param shownUserId the user id as Temporal may know it: search attributes and summaries are not encrypted.
@@ -82,13 +82,8 @@ export function createRegistrationStarter({ client, searchAttributes, shownUserI
     },
 
     async namespaceId() {
-      const { namespace } = client.options;
-      const { namespaceInfo } = await call(() => client.workflowService.describeNamespace({ namespace })).catch((error: unknown) => {
-        const code: number | null = isGrpcServiceError(error) ? error.code : null;
-        if (code === NOT_FOUND) throw new NamespaceNotFoundError(namespace);
-        throw error;
-      });
-      if (!namespaceInfo?.id) throw new Error(`Temporal described the namespace ${namespace} without its id.`);
+      const { namespaceInfo } = await call(() => describeNamespace(client));
+      if (!namespaceInfo?.id) throw new Error(`Temporal described the namespace ${client.options.namespace} without its id.`);
       return namespaceInfo.id;
     },
 

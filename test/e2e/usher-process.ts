@@ -101,7 +101,7 @@ export async function ask(api: string, path: '/readyz' | '/healthz'): Promise<{ 
 
 /** The API's address as the start has told it. */
 export function apiOf(usher: UsherProcess): string {
-  const address = /^ {2}API +(http\S+)$/m.exec(usher.stdout())?.[1] ?? /"address":"(http[^"]+)"/.exec(usher.stderr())?.[1];
+  const address = /^ {2}API +(http\S+)$/m.exec(usher.stdout())?.[1] ?? /"address":"(http[^"]+)"[^\n]*the role api is ready/.exec(usher.stderr())?.[1];
   if (address === undefined) throw new Error(`It has told no address:\n${usher.stdout()}${usher.stderr()}`);
   return address;
 }
