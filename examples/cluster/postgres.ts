@@ -1,13 +1,13 @@
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chown, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
 import { dieWithParent } from '../../src/temporal/die-with-parent.ts';
+import { anyFreePort } from '../../src/temporal/free-port.ts';
 
 const VERSION = '17.5.0';
 const ARTIFACT = 'io.zonky.test.postgres:embedded-postgres-binaries';
@@ -59,7 +59,7 @@ export async function startPostgres(options: { folder?: string; port?: number } 
   if ((await entriesOf(data)).length === 0) {
     await run(join(programs, 'bin/initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'], { cwd: dir, ...asUser });
   }
-  const port = options.port ?? (await freePort());
+  const port = options.port ?? (await anyFreePort());
   const admin = `postgres://postgres@127.0.0.1:${port}`;
   const settings = ['listen_addresses=127.0.0.1', `port=${port}`, `unix_socket_directories=${dir}`, 'max_connections=200', ...(options.folder === undefined ? ['fsync=off'] : [])];
   let server: ChildProcess | undefined;
@@ -166,13 +166,4 @@ async function query(url: string, text: string): Promise<void> {
   } finally {
     await client.end();
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -1,7 +1,6 @@
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import type { Logger } from '../logger.ts';
+import { anyFreePort } from './free-port.ts';
 
 /** A port that was free a moment ago can be somebody else's by now. */
 const PORT_TRIES = 5;
@@ -24,7 +23,7 @@ export interface Telemetry {
  */
 export async function installTelemetry(logger: Logger): Promise<Telemetry> {
   for (let tries = 1; ; tries++) {
-    const bindAddress = `127.0.0.1:${await freePort()}`;
+    const bindAddress = `127.0.0.1:${await anyFreePort()}`;
     try {
       install(logger, bindAddress);
     } catch (error) {
@@ -56,13 +55,4 @@ function install(logger: Logger, bindAddress: string): void {
       metrics: { prometheus: { bindAddress, countersTotalSuffix: true, unitSuffix: true, useSecondsForDurations: true }, attachServiceName: false },
     },
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -4,12 +4,12 @@ import { copyFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { postgresMissing, type PostgresServer, startPostgres } from '../../examples/cluster/postgres.ts';
 import { dataPaths } from '../../src/data-dir.ts';
 import { openInstallation, takeLock } from '../../src/installation.ts';
 import * as initial from '../../src/store/migrations/0001-initial.ts';
 import { openPostgres } from '../../src/store/postgres.ts';
 import { openSqlite } from '../../src/store/sqlite.ts';
-import { postgresMissing, type PostgresServer, startPostgres } from '../helpers/postgres.ts';
 import { done, usher } from './cli.ts';
 
 const NOBODY_THERE = 'postgres://nobody:secret-word@127.0.0.1:1/usher';

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { postgresMissing, type PostgresServer, startPostgres } from '../../examples/cluster/postgres.ts';
 import { type Receiver, startReceiver } from '../../examples/receiver.ts';
 import { openPostgres } from '../../src/store/postgres.ts';
 import { bindTellingActions, deliveries, parseDelivery } from '../e2e/actions.ts';
 import { changePolicy, readRegistration } from '../e2e/ledger-view.ts';
 import { until } from '../e2e/until.ts';
 import { startTestUsher, type TestUsher } from '../e2e/usher.ts';
-import { postgresMissing, type PostgresServer, startPostgres } from '../helpers/postgres.ts';
 import { done } from './cli.ts';
 
 /** On a machine that is busy with other things, too. */

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe } from 'vitest';
+import { postgresMissing, type PostgresServer, startPostgres } from '../../examples/cluster/postgres.ts';
 import { type Builder, createBuilder } from '../../src/builds/builder.ts';
 import { createVersionCache, type VersionCache } from '../../src/builds/version-cache.ts';
 import { actionsRoutes } from '../../src/http/actions/actions-routes.ts';
@@ -25,7 +26,6 @@ import { createModuleStore } from '../../src/store/modules.ts';
 import { createSigningKeys } from '../../src/store/signing-keys.ts';
 import { createVersionStore, type VersionStore } from '../../src/store/versions.ts';
 import { openStore } from './open-store.ts';
-import { postgresMissing, type PostgresServer, startPostgres } from '../helpers/postgres.ts';
 
 /** A store of a test's own, with everything that Actions need around it. */
 export interface ActionsWorld {

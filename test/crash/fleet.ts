@@ -2,11 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createManagementClient, type ManagementClient } from '../../examples/management-client.ts';
+import { anyFreePort } from '../../src/temporal/free-port.ts';
 import { kill9, sandboxesOf } from '../e2e/processes.ts';
 import { until } from '../e2e/until.ts';
 import { plainEnv, signUp } from '../e2e/usher-process.ts';
@@ -17,6 +17,7 @@ const MOVED_CLOCK = fileURLToPath(new URL('moved-clock.ts', import.meta.url));
 /** As a process manager does it. */
 const RESPAWN_MS = 300;
 const OUTPUT_KEPT = 200_000;
+const CLOCK_ANSWER_MS = 3_000;
 
 /** One process of Usher in production: a role, with its own data directory and its own way to PostgreSQL. */
 export interface Member {
@@ -30,8 +31,8 @@ export interface Member {
   database: TcpProxy;
   /** Kills it with -9 and resolves when it is dead; it is started again by itself. */
   kill(): Promise<void>;
-  /** Moves its clock by so much from now on. */
-  moveClock(byMs: number): void;
+  /** Moves its clock to so far from the right time. @returns what it shows then, as an ISO time. @throws when it does not answer. */
+  moveClock(byMs: number): Promise<string>;
   /** Ends it in order and starts it from another source folder. */
   replace(source: string): Promise<void>;
   output(): string;
@@ -74,7 +75,7 @@ export async function startFleet(options: {
     const database = await startTcpProxy(options.postgresPort);
     const dataDir = join(folder, name);
     await mkdir(dataDir, { recursive: true });
-    const port = await freePort();
+    const port = await anyFreePort();
     const env = {
       ...shared,
       DATABASE_URL: `postgres://postgres@127.0.0.1:${database.port}/${options.database}`,
@@ -127,7 +128,14 @@ export async function startFleet(options: {
         if (pid === undefined) throw new Error(`${name} was dead before it was killed.`);
         await kill9(pid);
       },
-      moveClock: (byMs) => void child?.send({ moveClockMs: byMs }, () => undefined),
+      async moveClock(byMs) {
+        const of = child;
+        if (of === undefined) throw new Error(`${name} is dead.`);
+        const answer = once(of, 'message', { signal: AbortSignal.timeout(CLOCK_ANSWER_MS) });
+        of.send({ moveClockMs: byMs }, () => undefined);
+        const [{ shows }] = (await answer) as [{ shows: string }];
+        return shows;
+      },
       async replace(next) {
         await end();
         source = next;
@@ -170,13 +178,4 @@ function explain(member: Member): (error: Error) => never {
   return (error) => {
     throw new Error(`${error.message}. It printed:\n${member.output()}`, { cause: error });
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }

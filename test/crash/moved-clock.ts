@@ -3,7 +3,9 @@ const RealDate = Date;
 let offsetMs = 0;
 
 process.on('message', (message: { moveClockMs?: number }) => {
-  if (typeof message.moveClockMs === 'number') offsetMs = message.moveClockMs;
+  if (typeof message.moveClockMs !== 'number') return;
+  offsetMs = message.moveClockMs;
+  process.send?.({ shows: new Date().toISOString() });
 });
 // Listening alone must not keep the process alive.
 process.channel?.unref();

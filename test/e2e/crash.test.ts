@@ -1,16 +1,18 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Receiver, startReceiver } from '../../examples/receiver.ts';
-import { bindTellingActions, deliveries, parseDelivery, type ReceivedDelivery } from './actions.ts';
+import { bindTellingActions, deliveries } from './actions.ts';
+import { type Aftermath, expectAllRanAndNothingElse, expectBindingOrder, expectNothingLost, expectOneKeyForEachStep } from './aftermath.ts';
 import { type Kill, KINDS, strike } from './kills.ts';
 import { changePolicy, readEmails, readRegistrations, type SeenAttempt, type SeenRegistration } from './ledger-view.ts';
 import { createRandom } from './seeded-random.ts';
+import { refusingNowAndThen, startSignUps } from './sign-up-load.ts';
 import { until } from './until.ts';
 import { startTestUsher, type TestUsher } from './usher.ts';
 
 const ACTIONS = ['First', 'Second', 'Third'];
 /** Fails now and then, but never so often in a row that its step is parked. */
 const FLAKY = 'Second';
-const MAX_REFUSALS = 2;
 const KILLS_OF_A_KIND = 2;
 const CLIENTS = 3;
 /** How long after the last kill everything must be done, retries included. */
@@ -26,24 +28,11 @@ const chance = createRandom(seed + 1);
 let receiver: Receiver;
 let usher: TestUsher;
 const kills: Kill[] = [];
-/** Sign-ups that were answered 200, or `user_exists` to a client that tried again after it had got no answer. */
-const acknowledged: string[] = [];
-/** Sign-ups that were begun. */
-const begun: string[] = [];
-let registrations: SeenRegistration[];
-let received: ReceivedDelivery[];
+let after: Aftermath;
 
 beforeAll(async () => {
   process.stdout.write(`crash test: seed ${seed} (E2E_SEED=${seed} repeats the kills)\n`);
-  const refusals = new Map<string, number>();
-  receiver = await startReceiver(({ body }) => {
-    const { action, key } = parseDelivery(body);
-    const refused = refusals.get(key) ?? 0;
-    const delayMs = chance.between(50, 900);
-    if (action !== FLAKY || refused >= MAX_REFUSALS || chance.next() > 0.3) return { status: 200, delayMs };
-    refusals.set(key, refused + 1);
-    return { status: 500, delayMs };
-  });
+  receiver = await startReceiver(refusingNowAndThen(FLAKY, chance));
   usher = await startTestUsher();
   for (const id of await bindTellingActions(usher.management, receiver, ACTIONS)) {
     // What our crashes take is taken from this budget: with the usual 60 s, a step might be parked for a minute.
@@ -51,24 +40,21 @@ beforeAll(async () => {
   }
   await usher.working();
 
-  let over = false;
-  const clients = Array.from({ length: CLIENTS }, (_, index) => signUpUntil(() => over, index));
+  const load = startSignUps({ clients: CLIENTS, signUp: (email) => usher.signUp(email).catch(() => null), pauseMs: () => chance.between(200, 1_200) });
   for (const kind of killChance.shuffle(KINDS.flatMap((each) => Array.from({ length: KILLS_OF_A_KIND }, () => each)))) {
     await pause(killChance.between(1_000, 4_000));
     kills.push(await strike(usher, kind, killChance));
     if (kind === 'everything') await usher.start();
   }
   await pause(1_000);
-  over = true;
-  await Promise.all(clients);
+  await load.stop();
 
   const open = (): SeenRegistration[] => readRegistrations(usher.dataDir).filter(({ state }) => state === 'open');
   await until('all registrations are closed', () => open().length === 0, DRAIN_MS).catch((error: unknown) => {
     process.stdout.write(`${usher.output()}\nKilled: ${JSON.stringify(kills)}\nOpen: ${JSON.stringify(open(), null, 1)}\n`);
     throw error;
   });
-  registrations = readRegistrations(usher.dataDir);
-  received = deliveries(receiver);
+  after = { load, actions: ACTIONS, emails: readEmails(usher.dataDir), registrations: readRegistrations(usher.dataDir), received: deliveries(receiver) };
   report();
 }, 300_000);
 
@@ -77,32 +63,9 @@ afterAll(async () => {
   await receiver?.close();
 });
 
-/** A client that signs up one person after another, and tries again while it gets no answer. */
-async function signUpUntil(isOver: () => boolean, client: number): Promise<void> {
-  for (let n = 1; !isOver(); n++) {
-    const email = `client-${client}-person-${n}@example.com`;
-    begun.push(email);
-    let unanswered = 0;
-    await until(`the sign-up of ${email} is answered`, async () => {
-      const answer = await usher.signUp(email).catch(() => null);
-      if (answer?.status === 200 || (unanswered > 0 && answer?.body['code'] === 'user_exists')) return true;
-      if (answer !== null && answer.status !== 503) throw new Error(`The sign-up was answered ${answer.status}: ${JSON.stringify(answer.body)}`);
-      unanswered++;
-      await pause(200);
-      return false;
-    }, 60_000);
-    acknowledged.push(email);
-    await pause(chance.between(200, 1_200));
-  }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
 /** Attempts that a kill cut short: their worker died, or their sandbox did. */
 function cutShort(): { attempt: SeenAttempt; what: string }[] {
-  return registrations.flatMap(({ email, steps }) =>
+  return after.registrations.flatMap(({ email, steps }) =>
     steps.flatMap(({ action, attempts }) =>
       attempts
         .filter(({ outcome, errorType }) => outcome === 'lost' || errorType === 'ACTION_CRASHED')
@@ -113,7 +76,7 @@ function cutShort(): { attempt: SeenAttempt; what: string }[] {
 
 /** How long registrations stood still before each of their attempts, counted from the last kill before it if that is later. */
 function standstills(): { ms: number; what: string }[] {
-  return registrations.flatMap(({ email, createdAt, steps }) => {
+  return after.registrations.flatMap(({ email, createdAt, steps }) => {
     let since = createdAt;
     return steps.flatMap(({ action, attempts }) =>
       attempts.map(({ number, startedAt, endedAt, outcome }) => {
@@ -134,7 +97,7 @@ function killDuring({ startedAt, endedAt }: SeenAttempt, kinds: Kill['kind'][]):
 function report(): void {
   const longest = standstills().reduce((one, other) => (other.ms > one.ms ? other : one));
   process.stdout.write(
-    `crash test: ${acknowledged.length} sign-ups, ${received.length} deliveries, killed ${kills.map(({ kind }) => kind).join(' ')}; ` +
+    `crash test: ${after.load.acknowledged.length} sign-ups, ${after.received.length} deliveries, killed ${kills.map(({ kind }) => kind).join(' ')}; ` +
       `${cutShort().length} attempts cut short; the longest standstill ${(longest.ms / 1000).toFixed(1)} s, ${longest.what}\n`,
   );
 }
@@ -142,43 +105,20 @@ function report(): void {
 test('control: each kind of kill struck as often as planned, and cut attempts short', () => {
   for (const kind of KINDS) expect(kills.filter((kill) => kill.kind === kind)).toHaveLength(KILLS_OF_A_KIND);
   expect(cutShort().length).toBeGreaterThan(0);
-  expect(received.filter(({ status }) => status === 500).length).toBeGreaterThan(0);
+  expect(after.received.filter(({ status }) => status === 500).length).toBeGreaterThan(0);
 });
 
-test('no acknowledged sign-up is lost: each has its user, and every bound Action got through to the receiver', () => {
-  expect(acknowledged.length).toBeGreaterThan(20);
-  expect(acknowledged.toSorted()).toEqual(begun.toSorted());
-  const emails = new Set(readEmails(usher.dataDir));
-  for (const email of acknowledged) {
-    expect(emails).toContain(email);
-    const through = new Set(received.filter((each) => each.email === email && each.status === 200).map(({ action }) => action));
-    expect([...through].toSorted(), email).toEqual(ACTIONS);
-  }
-});
+test('no acknowledged sign-up is lost: each has its user, and every bound Action got through to the receiver', () => expectNothingLost(after));
 
-test('every committed registration ran to its end, and nothing ran for anybody else', () => {
-  const emails = readEmails(usher.dataDir);
-  expect(registrations.map(({ email }) => email).toSorted()).toEqual(emails.toSorted());
-  for (const { email, outcome } of registrations) expect({ email, outcome }).toEqual({ email, outcome: 'succeeded' });
-  const committed = new Set(emails);
-  expect(received.filter(({ email }) => !committed.has(email))).toEqual([]);
-});
+test('every committed registration ran to its end, and nothing ran for anybody else', () => expectAllRanAndNothingElse(after));
 
-test('first attempts come in binding order, each Action after the one before it got through', () => {
-  for (const { email } of registrations) {
-    const order = received.filter((each) => each.email === email).map(({ action }) => action);
-    expect(order, email).toEqual(order.toSorted((a, b) => ACTIONS.indexOf(a) - ACTIONS.indexOf(b)));
-  }
-});
+test('first attempts come in binding order, each Action after the one before it got through', () => expectBindingOrder(after));
 
 test('each duplicate delivery has the same key, and a kill explains it', () => {
-  const byKey = Map.groupBy(received, ({ key }) => key);
-  expect(byKey.size).toBe(registrations.length * ACTIONS.length);
   let duplicates = 0;
-  for (const [key, all] of byKey) {
+  for (const all of expectOneKeyForEachStep(after).values()) {
     const { email, action } = all[0]!;
-    const attempts = registrations.find((each) => each.email === email)!.steps.find((each) => each.action === action)!.attempts;
-    expect(new Set(all.map((each) => each.attempt)).size, `each attempt with the key ${key} delivers once`).toBe(all.length);
+    const attempts = after.registrations.find((each) => each.email === email)!.steps.find((each) => each.action === action)!.attempts;
     // A delivery that had been answered 200 is followed by another only when the first one's success was not recorded.
     for (const delivery of all.slice(0, -1).filter(({ status }) => status === 200)) {
       duplicates++;
@@ -196,7 +136,7 @@ test('no attempt is lost or crashes without a kill, and none begins before the o
     const kinds: Kill['kind'][] = attempt.outcome === 'lost' ? ['everything', 'worker', 'sandbox'] : ['sandbox'];
     expect(killDuring(attempt, kinds), what).toBeDefined();
   }
-  for (const { steps } of registrations) {
+  for (const { steps } of after.registrations) {
     for (const { attempts } of steps) {
       expect(attempts.map(({ number }) => number)).toEqual(attempts.map((_, index) => index + 1));
       for (const [index, attempt] of attempts.slice(1).entries()) expect(attempt.startedAt).toBeGreaterThanOrEqual(attempts[index]!.endedAt!);

@@ -1,10 +1,10 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { postgresMissing, type PostgresServer, startPostgres } from '../../examples/cluster/postgres.ts';
 import { type Receiver, startReceiver } from '../../examples/receiver.ts';
 import { startRegistry, type TestRegistry } from '../builds/registry.ts';
 import { startTestDevServer, type TestDevServer } from '../helpers/dev-server.ts';
-import { postgresMissing, type PostgresServer, startPostgres } from '../helpers/postgres.ts';
 import { bindTellingActions, deliveries } from './actions.ts';
 import { createUsherOnPostgres, type RoleOnPostgres, type UsherOnPostgres } from './postgres-usher.ts';
 import { until } from './until.ts';

@@ -1,6 +1,6 @@
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { postgresMissing, type PostgresServer, startPostgres } from '../helpers/postgres.ts';
+import { postgresMissing, type PostgresServer, startPostgres } from '../../examples/cluster/postgres.ts';
 import { startTcpProxy, type TcpProxy } from '../helpers/tcp-proxy.ts';
 import { createUsherOnPostgres, type RoleOnPostgres, type UsherOnPostgres } from './postgres-usher.ts';
 import { until } from './until.ts';

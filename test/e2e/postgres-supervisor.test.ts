@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { postgresMissing, type PostgresServer, startPostgres } from '../../examples/cluster/postgres.ts';
 import { type Receiver, startReceiver } from '../../examples/receiver.ts';
-import { postgresMissing, type PostgresServer, startPostgres } from '../helpers/postgres.ts';
 import { bindTellingActions, deliveries } from './actions.ts';
 import { until } from './until.ts';
 import { startTestUsher, type TestUsher } from './usher.ts';

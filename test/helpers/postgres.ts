@@ -1,1 +1,0 @@
-export { postgresMissing, type PostgresServer, startPostgres } from '../../examples/cluster/postgres.ts';
