@@ -1,12 +1,13 @@
 import { writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 
-/** As a nice value: about a tenth of what a sign-up gets of a busy processor, and all of an idle one. */
+/** As nice values: about a tenth, and a third, of what a sign-up gets of a busy processor, and all of an idle one. */
 const BACKGROUND = 10;
+const BEHIND_SIGN_UPS = 5;
 
 /**
  * Makes a process that was started a moment ago, in a session of its own, give way to sign-ups while the processor is
- * busy. Not for the worker: held back inside a transaction, it would keep sign-ups waiting for its lock.
+ * busy.
  *
  * Best effort: where the system does not let us, everything runs all the same, and sign-ups are slower under load.
  */
@@ -14,6 +15,14 @@ export function giveWay(pid: number): void {
   bestEffort(() => setPriority(pid, BACKGROUND));
   // Linux shares the processor between sessions before it looks at their processes; source: sched(7), autogroups.
   if (process.platform === 'linux') bestEffort(() => writeFileSync(`/proc/${pid}/autogroup`, String(BACKGROUND)));
+}
+
+/**
+ * Makes this process, and the threads that it starts from now on, give way to an api on the same machine. By less than
+ * `giveWay`: held back for long inside a transaction, a worker would keep sign-ups waiting for its lock.
+ */
+export function giveWayToApi(): void {
+  bestEffort(() => setPriority(BEHIND_SIGN_UPS));
 }
 
 function bestEffort(set: () => void): void {

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { type Config, ConfigError, loadConfig } from './config.ts';
+import { giveWayToApi } from './give-way.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { dataPaths } from './data-dir.ts';
 import type { Role, RoleMessage } from './role-process.ts';
@@ -86,6 +87,7 @@ async function runRole(
     process.on('disconnect', () => process.exit(1));
     // It was killed while this code was loaded.
     if (!process.connected) process.exit(1);
+    if (name === 'worker') giveWayToApi();
   }
   try {
     // Each process loads what it runs: the worker's native core is of no use to the others.

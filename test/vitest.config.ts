@@ -4,12 +4,15 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     root: new URL('..', import.meta.url).pathname,
-    include: ['test/**/*.test.ts'],
     // A fresh machine builds Temporal's server first, which takes longer than any hook may.
     globalSetup: ['test/helpers/fetch-servers.ts'],
     pool: 'forks',
-    maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 300_000,
+    projects: [
+      { extends: true, test: { name: 'side by side', include: ['test/**/*.test.ts'], exclude: ['test/crash/**'], maxWorkers: 2, sequence: { groupOrder: 0 } } },
+      // Each of these is a dozen processes that are killed and started again: beside others, all would wait for each other.
+      { extends: true, test: { name: 'alone', globalSetup: ['test/crash/test-cluster.ts'], include: ['test/crash/**/*.test.ts'], maxWorkers: 1, sequence: { groupOrder: 1 } } },
+    ],
   },
 });

@@ -37,16 +37,16 @@ export async function benchBurst({ burst, smallBurst, quietMs }: BurstOptions, s
 
   async function drain(registrations: number): Promise<void> {
     const startedAt = Date.now();
-    const range = await ledger.register(registrations);
+    const range = await load(`${registrations} being committed`, () => ledger.register(registrations));
     const commitSeconds = (Date.now() - startedAt) / 1000;
-    const seconds = ((await ledger.allClosed(PATIENCE_MS, range)) - startedAt) / 1000;
-    drains.push({ registrations, commitSeconds, seconds, tally: await ledger.tally(range) });
+    const closedAt = await load(`${registrations} being run`, () => ledger.allClosed(PATIENCE_MS, range));
+    drains.push({ registrations, commitSeconds, seconds: (closedAt - startedAt) / 1000, tally: await ledger.tally(range) });
   }
 
   await quiet('before');
-  await load(`a burst of ${smallBurst}`, () => drain(smallBurst));
+  await drain(smallBurst);
   await quiet('between');
-  await load(`a burst of ${burst}`, () => drain(burst));
+  await drain(burst);
   await quiet('after');
   return { rows: comparePhases(phases), drains, phases };
 }

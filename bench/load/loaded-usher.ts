@@ -8,8 +8,8 @@ import type { Phase } from './phases.ts';
 /** Few enough that what they begin themselves is done at once, many enough to hit what stalls. */
 const SIGN_UP_EVERY_MS = 200;
 const WARM_UP_SIGN_UPS = 25;
-/** Lets what a phase has begun ebb away before the next one is measured. */
-const PAUSE_MS = 3_000;
+/** Lets what the phases before have begun ebb away. */
+const EBB_MS = 3_000;
 /** Of a load to drain, on a machine that others keep busy too. */
 export const PATIENCE_MS = 40 * 60_000;
 
@@ -21,10 +21,10 @@ export interface LoadedUsher {
   received: Received[];
   /** Of each phase so far. */
   phases: Phase[];
-  /** Measures sign-ups while there is nothing else to do. */
+  /** Measures sign-ups while there is nothing else to do: waits for that first. */
   quiet(when: string): Promise<void>;
-  /** Measures sign-ups while `work` goes on. @throws what `work` throws, or the reason of the signal. */
-  load(name: string, work: () => Promise<void>): Promise<void>;
+  /** Measures sign-ups while `work` goes on. @returns what `work` gives. @throws what `work` throws, or the reason of the signal. */
+  load<T>(name: string, work: () => Promise<T>): Promise<T>;
 }
 
 /** @param ends gets what is to be ended. @param say gets what is being done, one call a line. @param signal ends the phase under way. */
@@ -40,12 +40,12 @@ export async function startLoadedUsher(ends: AsyncDisposableStack, quietMs: numb
   await ledger.allClosed(PATIENCE_MS);
 
   const phases: Phase[] = [];
-  async function measure(name: string, isQuiet: boolean, work: () => Promise<void>): Promise<void> {
-    await sleep(PAUSE_MS);
+  async function measure<T>(name: string, isQuiet: boolean, work: () => Promise<T>): Promise<T> {
     signal.throwIfAborted();
     say(`measuring sign-ups: ${name}`);
-    phases.push({ name, isQuiet, ...(await signUpDuring(usher, memory, signal, work)) });
-    await ledger.allClosed(PATIENCE_MS);
+    const { result, ...measured } = await signUpDuring(usher, memory, signal, work);
+    phases.push({ name, isQuiet, ...measured });
+    return result;
   }
 
   return {
@@ -53,13 +53,17 @@ export async function startLoadedUsher(ends: AsyncDisposableStack, quietMs: numb
     ledger,
     received: receiver.received,
     phases,
-    quiet: (when) => measure(`quiet, ${when}`, true, () => sleep(quietMs)),
+    async quiet(when) {
+      await ledger.allClosed(PATIENCE_MS);
+      await sleep(EBB_MS);
+      await measure(`quiet, ${when}`, true, () => sleep(quietMs));
+    },
     load: (name, work) => measure(name, false, work),
   };
 }
 
 /** Signs people up until `work` ends. */
-async function signUpDuring(usher: BenchUsher, memory: MemoryWatch, signal: AbortSignal, work: () => Promise<void>): Promise<Pick<Phase, 'seconds' | 'signUpsMs' | 'peakMiB'>> {
+async function signUpDuring<T>(usher: BenchUsher, memory: MemoryWatch, signal: AbortSignal, work: () => Promise<T>): Promise<Pick<Phase, 'seconds' | 'signUpsMs' | 'peakMiB'> & { result: T }> {
   memory.takePeaks();
   const startedAt = performance.now();
   let goesOn = true;
@@ -70,6 +74,6 @@ async function signUpDuring(usher: BenchUsher, memory: MemoryWatch, signal: Abor
     goesOn = false;
     signal.removeEventListener('abort', abort);
   });
-  const [signUpsMs] = await Promise.all([signUpWhile(usher, SIGN_UP_EVERY_MS, () => goesOn), worked]);
-  return { seconds: (performance.now() - startedAt) / 1000, signUpsMs, peakMiB: memory.takePeaks() };
+  const [signUpsMs, result] = await Promise.all([signUpWhile(usher, SIGN_UP_EVERY_MS, () => goesOn), worked]);
+  return { seconds: (performance.now() - startedAt) / 1000, signUpsMs, peakMiB: memory.takePeaks(), result };
 }

@@ -14,6 +14,8 @@ const ARTIFACT = 'io.zonky.test.postgres:embedded-postgres-binaries';
 /** SQLSTATE. */
 const DUPLICATE_DATABASE = '42P04';
 const START_TIMEOUT_MS = 60_000;
+const LEFT_OVER = /pre-existing shared memory block|lock file .* already exists/;
+const RECOVERS = 'automatic recovery in progress';
 const run = promisify(execFile);
 
 /** PostgreSQL refuses to run as root: then it runs as `nobody`, who cannot look into root's home. */
@@ -33,8 +35,10 @@ export interface PostgresServer {
   createDatabase(): Promise<string>;
   /** The URL of the database of this name, made when it is not there. */
   ensureDatabase(name: string): Promise<string>;
-  /** Ends the server at once, as a crash would; `start` brings it back with its data. */
-  kill(): Promise<void>;
+  /** Kills the server with -9; `start` brings it back with its data. @returns its process id. @throws when it was dead before. */
+  kill(): Promise<number>;
+  /** Starts a server that was killed, and kills it again as soon as it says that it recovers. @returns what it has said since its start, too. */
+  killWhileItRecovers(): Promise<{ pid: number; log: string }>;
   /** Resolves when it answers; does nothing while it runs. */
   start(): Promise<void>;
   port: number;
@@ -63,32 +67,53 @@ export async function startPostgres(options: { folder?: string; port?: number } 
   const admin = `postgres://postgres@127.0.0.1:${port}`;
   const settings = ['listen_addresses=127.0.0.1', `port=${port}`, `unix_socket_directories=${dir}`, 'max_connections=200', ...(options.folder === undefined ? ['fsync=off'] : [])];
   let server: ChildProcess | undefined;
+  /** Since its start. */
   let log = '';
   let databases = 0;
 
   const isAlive = () => server !== undefined && server.exitCode === null && server.signalCode === null;
 
-  async function start(): Promise<void> {
-    if (isAlive()) return;
+  function launch(): ChildProcess {
+    log = '';
     const [command, args] = dieWithParent(join(programs, 'bin/postgres'), ['-D', data, ...settings.flatMap((each) => ['-c', each])]);
     const started = spawn(command, args, { cwd: dir, stdio: ['ignore', 'ignore', 'pipe'], ...asUser });
     started.stderr.on('data', (chunk: Buffer) => {
       log = (log + chunk.toString()).slice(-10_000);
     });
     server = started;
+    return started;
+  }
+
+  async function start(): Promise<void> {
+    if (isAlive()) return;
+    launch();
     const giveUpAt = performance.now() + START_TIMEOUT_MS;
     while (!(await answers(`${admin}/postgres`))) {
-      if (started.exitCode !== null || performance.now() > giveUpAt) throw new Error(`PostgreSQL does not start:\n${log}`);
+      // What a server that was killed with -9 has left over ends by itself, a moment later.
+      if (!isAlive() && LEFT_OVER.test(log) && performance.now() < giveUpAt) launch();
+      else if (!isAlive() || performance.now() > giveUpAt) throw new Error(`PostgreSQL does not start:\n${log}`);
       await sleep(50);
     }
   }
 
-  async function kill(): Promise<void> {
-    if (server === undefined || !isAlive()) return;
+  async function end(signal: NodeJS.Signals): Promise<number> {
+    if (server?.pid === undefined || !isAlive()) throw new Error(`PostgreSQL is dead. It said:\n${log}`);
     const exited = once(server, 'exit');
-    // SIGQUIT is PostgreSQL's own way of dying at once: its next start recovers as after a crash.
-    server.kill('SIGQUIT');
+    server.kill(signal);
     await exited;
+    return server.pid;
+  }
+
+  async function killWhileItRecovers(): Promise<{ pid: number; log: string }> {
+    const giveUpAt = performance.now() + START_TIMEOUT_MS;
+    launch();
+    while (!log.includes(RECOVERS)) {
+      if (!isAlive() && LEFT_OVER.test(log)) launch();
+      else if (!isAlive()) throw new Error(`PostgreSQL does not recover:\n${log}`);
+      if (performance.now() > giveUpAt) throw new Error(`PostgreSQL has not recovered from anything:\n${log}`);
+      await sleep(1);
+    }
+    return { pid: await end('SIGKILL'), log };
   }
 
   await start();
@@ -105,10 +130,12 @@ export async function startPostgres(options: { folder?: string; port?: number } 
       return `${admin}/${name}`;
     },
     port,
-    kill,
+    kill: () => end('SIGKILL'),
+    killWhileItRecovers,
     start,
     async stop() {
-      await kill();
+      // Its "fast" stop keeps what is to be kept; of what is thrown away nothing needs to be.
+      if (isAlive()) await end(options.folder === undefined ? 'SIGQUIT' : 'SIGINT');
       if (options.folder === undefined) await rm(dir, { recursive: true, force: true });
     },
   };

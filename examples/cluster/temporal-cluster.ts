@@ -22,8 +22,8 @@ export interface TemporalCluster {
   /** Of the frontend. */
   address: string;
   namespace: string;
-  /** Ends one service at once, as a crash would. */
-  kill(service: Service): Promise<void>;
+  /** Ends one service at once, as a crash would. @returns its process id. @throws when it was dead before. */
+  kill(service: Service): Promise<number>;
   /** Starts one that was killed. */
   start(service: Service): void;
   /** Resolves when the namespace answers and workflows can be started. */
@@ -68,12 +68,13 @@ export async function startTemporalCluster(options: {
     services.set(service, child);
   }
 
-  async function kill(service: Service): Promise<void> {
+  async function kill(service: Service): Promise<number> {
     const child = services.get(service);
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child?.pid === undefined || !isAlive(child)) throw new Error(`Temporal's ${service} service is dead. It said:\n${said}`);
     const exited = once(child, 'exit');
     child.kill('SIGKILL');
     await exited;
+    return child.pid;
   }
 
   const address = `127.0.0.1:${ports.frontend.grpc}`;
@@ -108,7 +109,7 @@ export async function startTemporalCluster(options: {
     serves,
     async stop() {
       await client.connection.close();
-      await Promise.all(SERVICES.map(kill));
+      await Promise.all([...services].map(([service, child]) => isAlive(child) && kill(service)));
     },
   };
   try {
@@ -118,6 +119,10 @@ export async function startTemporalCluster(options: {
     await cluster.stop();
     throw error;
   }
+}
+
+function isAlive(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
 }
 
 /** What is there already is brought to this version's tables, or left as it is. */

@@ -1,4 +1,5 @@
 import type { Logger } from '../logger.ts';
+import { repeat } from '../repeat.ts';
 import type { Releases } from '../store/releases.ts';
 
 const DEFAULT_INTERVAL_MS = 1_000;
@@ -14,8 +15,7 @@ export interface ReleaseLoop {
 /** @param deps.wake after registrations were made due; must not throw. */
 export function createReleaseLoop(deps: { releases: Releases; wake(): void; logger: Logger; intervalMs?: number }): ReleaseLoop {
   const { releases, logger } = deps;
-  let timer: NodeJS.Timeout | undefined;
-  let running: Promise<void> | null = null;
+  let rounds: ReturnType<typeof repeat> | undefined;
   let down: string[] = [];
 
   function tellChanges(now: string[]): void {
@@ -35,15 +35,10 @@ export function createReleaseLoop(deps: { releases: Releases; wake(): void; logg
 
   return {
     start() {
-      timer = setInterval(() => {
-        running ??= round().finally(() => {
-          running = null;
-        });
-      }, deps.intervalMs ?? DEFAULT_INTERVAL_MS);
+      rounds = repeat(round, deps.intervalMs ?? DEFAULT_INTERVAL_MS);
     },
     async stop() {
-      clearInterval(timer);
-      await running;
+      await rounds?.stop();
     },
     down: () => down,
   };

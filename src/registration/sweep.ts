@@ -1,4 +1,5 @@
 import type { Logger } from '../logger.ts';
+import { repeat } from '../repeat.ts';
 import type { Ledger } from '../store/ledger.ts';
 import type { Outbox } from '../store/outbox.ts';
 import type { RegistrationStarter } from '../temporal/registration-starter.ts';
@@ -26,8 +27,7 @@ export function createSweep(deps: {
   intervalMs?: number;
 }): Sweep {
   const { outbox, starter, logger } = deps;
-  let timer: NodeJS.Timeout | undefined;
-  let running: Promise<void> | null = null;
+  let rounds: ReturnType<typeof repeat> | undefined;
 
   async function check(registrationId: string): Promise<void> {
     const status = await starter.describe(registrationId);
@@ -56,15 +56,10 @@ export function createSweep(deps: {
 
   return {
     start() {
-      timer = setInterval(() => {
-        running ??= round().finally(() => {
-          running = null;
-        });
-      }, deps.intervalMs ?? DEFAULT_INTERVAL_MS);
+      rounds = repeat(round, deps.intervalMs ?? DEFAULT_INTERVAL_MS);
     },
     async stop() {
-      clearInterval(timer);
-      await running;
+      await rounds?.stop();
     },
   };
 }

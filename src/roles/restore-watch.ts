@@ -1,5 +1,6 @@
 import { readRestored } from '../backup/restored.ts';
 import type { Logger } from '../logger.ts';
+import { repeat } from '../repeat.ts';
 import type { Database } from '../store/database.ts';
 
 const LOOK_EVERY_MS = 1_000;
@@ -14,28 +15,17 @@ const LOOK_EVERY_MS = 1_000;
 export async function watchRestores(deps: { database: Database; logger: Logger; onRestored(error: Error): void; everyMs?: number }): Promise<{ stop(): Promise<void> }> {
   const { database, logger } = deps;
   const atStart = await readRestored(database.db);
-  let running: Promise<void> | null = null;
+  let told = false;
 
   async function look(): Promise<void> {
     try {
-      if ((await readRestored(database.db)) === atStart) return;
-      clearInterval(timer);
+      if (told || (await readRestored(database.db)) === atStart) return;
+      told = true;
       deps.onRestored(new Error('the store was restored from a backup: this process ends, to be started anew on what is there now'));
     } catch (error) {
       logger.debug({ err: error }, 'the store did not say whether it was restored; asking again');
     }
   }
 
-  const timer = setInterval(() => {
-    running ??= look().finally(() => {
-      running = null;
-    });
-  }, deps.everyMs ?? LOOK_EVERY_MS);
-
-  return {
-    async stop() {
-      clearInterval(timer);
-      await running;
-    },
-  };
+  return repeat(look, deps.everyMs ?? LOOK_EVERY_MS);
 }

@@ -1,43 +1,16 @@
 import { type Expression, type ExpressionBuilder, expressionBuilder, type SqlBool } from 'kysely';
 import type { Database, Queryable } from './database.ts';
 import { type ExecutionFilter, executionCondition, greatestIdAt, IS_WAITING, smallestIdAt } from './execution-filter.ts';
-import type { HeldReason, RegistrationOutcome, RegistrationState, Schema, StepState } from './schema.ts';
+import type { RegistrationFacts, StepFacts } from './ledger-read.ts';
+import type { Schema } from './schema.ts';
 
-/** A registration as a list shows it. Times in milliseconds since the epoch. */
-export interface ExecutionSummary {
-  id: string;
-  source: string;
-  userId: string;
-  connectionId: string;
-  connectionName: string;
-  clientId: string | null;
-  state: RegistrationState;
-  outcome: RegistrationOutcome | null;
-  createdAt: number;
-  closedAt: number | null;
-  /** Set while it waits to be handed to Temporal. */
-  dueAt: number | null;
-  dispatchError: string | null;
+/** A registration as a list shows it. */
+export interface ExecutionSummary extends RegistrationFacts {
   /** In binding order. */
   steps: StepSummary[];
 }
 
-export interface StepSummary {
-  id: string;
-  actionId: string;
-  actionName: string;
-  bindingId: string;
-  versionId: string;
-  versionNumber: number;
-  state: StepState;
-  phase: 'quick' | 'long';
-  run: number;
-  /** So many have begun. */
-  attempts: number;
-  redrives: number;
-  nextAt: number | null;
-  heldReason: HeldReason | null;
-  endedAt: number | null;
+export interface StepSummary extends StepFacts {
   /** Of the last attempt. */
   errorType: string | null;
   /** Calls of the last attempt that were refused or not answered. */
@@ -127,7 +100,7 @@ export async function readSummaries(db: Queryable, ids: string[]): Promise<Execu
     .leftJoin('attempt', (join) => join.onRef('attempt.step_id', '=', 'step.id').onRef('attempt.number', '=', 'step.last_attempt'))
     .select([
       'step.registration_id as registrationId', 'step.id', 'step.action_id as actionId', 'step.action_name as actionName', 'step.binding_id as bindingId', 'step.version_id as versionId',
-      'step.version_number as versionNumber', 'step.state', 'step.phase', 'step.run', 'step.last_attempt as attempts', 'step.redrives', 'step.next_at as nextAt',
+      'step.version_number as versionNumber', 'step.state', 'step.phase', 'step.run', 'step.last_attempt as attemptsBegun', 'step.redrives', 'step.next_at as nextAt',
       'step.held_reason as heldReason', 'step.ended_at as endedAt', 'attempt.error_type as errorType', 'attempt.failed_calls as failedCalls',
     ])
     .where('step.registration_id', 'in', ids)

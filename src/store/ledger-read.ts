@@ -9,8 +9,8 @@ import { idempotencyKeyOf, isOpen, labelOf, policyOf, readSteps, sealedAs } from
 import type { AttemptLogs } from './ledger-settle.ts';
 import type { AttemptOutcome, HeldReason, RegistrationOutcome, RegistrationState, Row, StepState } from './schema.ts';
 
-/** A registration with all that the ledger knows about it. Times in milliseconds since the epoch. */
-export interface RegistrationRecord {
+/** What is said of a registration wherever it is shown. Times in milliseconds since the epoch. */
+export interface RegistrationFacts {
   id: string;
   source: string;
   userId: string;
@@ -25,18 +25,22 @@ export interface RegistrationRecord {
   dueAt: number | null;
   /** Why Temporal refused it last. */
   dispatchError: string | null;
+}
+
+/** A registration with all that the ledger knows about it. */
+export interface RegistrationRecord extends RegistrationFacts {
   /** In binding order. */
   steps: StepRecord[];
 }
 
-export interface StepRecord {
+/** What is said of a step wherever it is shown. */
+export interface StepFacts {
   id: string;
   actionId: string;
   actionName: string;
   bindingId: string;
   versionId: string;
   versionNumber: number;
-  policy: StepPolicy;
   run: number;
   state: StepState;
   phase: 'quick' | 'long';
@@ -49,6 +53,10 @@ export interface StepRecord {
   redrives: number;
   /** So many attempts have begun. */
   attemptsBegun: number;
+}
+
+export interface StepRecord extends StepFacts {
+  policy: StepPolicy;
   /** The first and the last 20, in the order of their numbers; `readAttempts` has them all. */
   attempts: AttemptRecord[];
 }

@@ -1,5 +1,5 @@
 import { closeSync, openSync } from 'node:fs';
-import { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   CompiledQuery,
@@ -23,6 +23,7 @@ const BUSY_TIMEOUT_MS = 5000;
 const BUSY_PAUSE_MS = 2;
 
 const SQLITE_BUSY = 5;
+const MAX_STATEMENTS = 500;
 
 /**
  * Opens the embedded store, made on first use, readable by its owner only. Several processes can have it open.
@@ -122,11 +123,12 @@ function createDriver(file: DatabaseSync): Driver {
  * in vain for as long as anybody waits, others are refused at once: they stand in one queue, and would wait for the sum.
  */
 function createRunner(file: DatabaseSync): <R>(query: CompiledQuery) => Promise<QueryResult<R>> {
+  const prepare = createStatementCache(file);
   let busySince: number | null = null;
   return async <R>(query: CompiledQuery) => {
     for (;;) {
       try {
-        const result = run<R>(file, query);
+        const result = run<R>(prepare(query.sql), query);
         // Readers never wait for a writer, so they do not know.
         if (!query.sql.startsWith('select')) busySince = null;
         return result;
@@ -141,10 +143,29 @@ function createRunner(file: DatabaseSync): <R>(query: CompiledQuery) => Promise<
   };
 }
 
-function run<R>(file: DatabaseSync, { sql: text, parameters }: CompiledQuery): QueryResult<R> {
-  const statement = file.prepare(text);
+interface Statement {
+  statement: StatementSync;
+  returnsRows: boolean;
+}
+
+/** To prepare a statement takes longer than to run it. */
+function createStatementCache(file: DatabaseSync): (text: string) => Statement {
+  const cache = new Map<string, Statement>();
+  return (text) => {
+    const known = cache.get(text);
+    if (known !== undefined) return known;
+    const statement = file.prepare(text);
+    // Those with lists of all lengths must not fill the memory; what is used often is soon there again.
+    if (cache.size >= MAX_STATEMENTS) cache.clear();
+    const prepared = { statement, returnsRows: statement.columns().length > 0 };
+    cache.set(text, prepared);
+    return prepared;
+  };
+}
+
+function run<R>({ statement, returnsRows }: Statement, { parameters }: CompiledQuery): QueryResult<R> {
   const values = parameters as (null | number | bigint | string | NodeJS.ArrayBufferView)[];
-  if (statement.columns().length > 0) return { rows: statement.all(...values) as R[] };
+  if (returnsRows) return { rows: statement.all(...values) as R[] };
   const { changes } = statement.run(...values);
   return { rows: [], numAffectedRows: BigInt(changes) };
 }

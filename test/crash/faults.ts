@@ -3,28 +3,33 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Client } from 'pg';
 import type { PostgresServer } from '../../examples/cluster/postgres.ts';
-import { SERVICES } from '../../examples/cluster/temporal-config.ts';
+import { type Service, SERVICES } from '../../examples/cluster/temporal-config.ts';
 import type { TemporalCluster } from '../../examples/cluster/temporal-cluster.ts';
 import { kill9 } from '../e2e/processes.ts';
 import type { SeededRandom } from '../e2e/seeded-random.ts';
 import { until } from '../e2e/until.ts';
 import type { Fleet, Member } from './fleet.ts';
 
-/** What can befall the whole. `…-again`: it is killed a second time while it recovers. */
+/** What can befall the whole. `…-again`: it is killed a second time while it recovers. `one-of-each`: several in a row. */
 export const FAULTS = [
-  'api', 'api-again', 'worker', 'worker-again', 'sandbox', 'temporal', 'temporal-all', 'postgres', 'postgres-again',
+  'api', 'api-again', 'worker', 'worker-again', 'sandbox', 'temporal', 'temporal-all', 'one-of-each', 'postgres', 'postgres-again',
   'connections-ended', 'black-hole-api', 'black-hole-worker', 'disk-full', 'clock-forward', 'clock-back',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
-/** A fault that has struck, with what shows that it did. */
-export interface Strike {
+/** A fault that has struck. */
+export interface Strike extends Hit {
   fault: Fault;
-  /** What was hit. */
-  target: string;
   at: number;
   overAt: number;
+}
+
+interface Hit {
+  target: string;
+  /** What shows that it was hit. */
   evidence: string;
+  /** The process ids of the workers that may have been kept from recording how an attempt ended. */
+  workers: number[] | 'all';
 }
 
 export interface Battlefield {
@@ -39,60 +44,64 @@ export interface Battlefield {
 
 const TARGET_PATIENCE_MS = 30_000;
 const HOUR_MS = 3_600_000;
+const TIMES_ONE_OF_EACH = 3;
+/** A recovery can be over before it is hit. */
+const RECOVERY_TRIES = 10;
 
 /** Lets one fault strike, waits until what was taken is given back, and says what was seen. */
 export async function strike(fault: Fault, field: Battlefield, random: SeededRandom): Promise<Strike> {
   const at = Date.now();
-  const [target, evidence] = await HOW[fault](field, random);
-  return { fault, target, at, overAt: Date.now(), evidence };
+  const hit = await HOW[fault](field, random);
+  return { fault, ...hit, at, overAt: Date.now() };
 }
 
-type How = (field: Battlefield, random: SeededRandom) => Promise<[target: string, evidence: string]>;
+type How = (field: Battlefield, random: SeededRandom) => Promise<Hit>;
 
 const HOW: Record<Fault, How> = {
-  'api': (field, random) => killMember('api', field, random, { again: false }),
-  'api-again': (field, random) => killMember('api', field, random, { again: true }),
-  'worker': (field, random) => killMember('worker', field, random, { again: false }),
-  'worker-again': (field, random) => killMember('worker', field, random, { again: true }),
+  'api': ({ fleet }, random) => killMember('api', fleet, random),
+  'api-again': ({ fleet }, random) => killMemberTwice('api', fleet, random),
+  'worker': ({ fleet }, random) => killMember('worker', fleet, random),
+  'worker-again': ({ fleet }, random) => killMemberTwice('worker', fleet, random),
 
   async sandbox({ fleet }, random) {
     // One that ends by itself just then does not count.
     const [worker, pid] = await until('a sandbox is killed', async () => {
-      const all = fleet.members.flatMap((member) => member.sandboxes().map((each) => [member.name, each] as const));
+      const all = fleet.members.flatMap((member) => member.sandboxes().map((each) => [member, each] as const));
       if (all.length === 0) return null;
       const chosen = random.pick(all);
       return await kill9(chosen[1]).then(() => chosen, () => null);
     }, TARGET_PATIENCE_MS);
-    return [worker, `process ${pid} is dead`];
+    return { target: worker.name, evidence: `process ${pid} is dead`, workers: worker.pids() };
   },
 
-  async temporal({ temporal }, random) {
-    const service = random.pick(SERVICES);
-    await temporal.kill(service);
-    await pause(random.between(200, 2_000));
-    temporal.start(service);
-    await temporal.serves();
-    return [service, `the service was killed and serves again`];
-  },
+  temporal: ({ temporal }, random) => killTemporal(temporal, [random.pick(SERVICES)], random),
+  'temporal-all': ({ temporal }, random) => killTemporal(temporal, SERVICES, random),
 
-  async 'temporal-all'({ temporal }, random) {
-    await Promise.all(SERVICES.map((service) => temporal.kill(service)));
-    await pause(random.between(500, 3_000));
-    for (const service of SERVICES) temporal.start(service);
-    await temporal.serves();
-    return ['all services', 'all were killed and serve again'];
+  async 'one-of-each'({ fleet, temporal }, random) {
+    const hits: Hit[] = [];
+    for (let times = 1; times <= TIMES_ONE_OF_EACH; times++) {
+      hits.push(...(await Promise.all([killMember('api', fleet, random), killMember('worker', fleet, random), killTemporal(temporal, [random.pick(SERVICES)], random)])));
+      await pause(random.between(1_000, 3_000));
+    }
+    return { target: hits.map(({ target }) => target).join(', '), evidence: hits.map(({ evidence }) => evidence).join('; '), workers: hits.flatMap(({ workers }) => workers as number[]) };
   },
 
   async postgres({ postgres }, random) {
-    await killPostgres(postgres, random);
-    return ['PostgreSQL', 'it recovered from a crash'];
+    const pid = await postgres.kill();
+    await pause(random.between(100, 2_000));
+    await postgres.start();
+    return { target: 'PostgreSQL', evidence: `process ${pid} is dead`, workers: 'all' };
   },
 
-  async 'postgres-again'({ postgres }, random) {
-    await killPostgres(postgres, random);
-    await pause(random.between(0, 500));
-    await killPostgres(postgres, random);
-    return ['PostgreSQL', 'it recovered from two crashes'];
+  async 'postgres-again'({ postgres }) {
+    for (let tries = 1; tries <= RECOVERY_TRIES; tries++) {
+      const first = await postgres.kill();
+      const { pid, log } = await postgres.killWhileItRecovers();
+      const hit = !log.includes('ready to accept connections');
+      await postgres.start();
+      if (hit) return { target: 'PostgreSQL', evidence: `process ${first} is dead, and so is ${pid}, which recovered from that`, workers: 'all' };
+    }
+    throw new Error(`PostgreSQL had recovered before it was killed again, ${RECOVERY_TRIES} times.`);
   },
 
   async 'connections-ended'({ adminUrl }) {
@@ -100,11 +109,11 @@ const HOW: Record<Fault, How> = {
       const ended = await query(adminUrl, `select count(pg_terminate_backend(pid))::int as count from pg_stat_activity where application_name = 'usher'`);
       return Number(ended[0]?.['count']) || null;
     }, TARGET_PATIENCE_MS);
-    return ['every process', `${count} connections were ended`];
+    return { target: 'every process', evidence: `${count} connections were ended`, workers: 'all' };
   },
 
-  'black-hole-api': (field, random) => blackHole('api', field, random),
-  'black-hole-worker': (field, random) => blackHole('worker', field, random),
+  'black-hole-api': ({ fleet }, random) => blackHole('api', fleet, random),
+  'black-hole-worker': ({ fleet }, random) => blackHole('worker', fleet, random),
 
   async 'disk-full'({ disk, adminUrl, postgres }, random) {
     if (disk === null) throw new Error('There is no small disk.');
@@ -121,51 +130,68 @@ const HOW: Record<Fault, How> = {
     // It ends itself when its log cannot be written.
     await postgres.start().catch(() => undefined);
     await until('PostgreSQL works again', () => query(adminUrl, 'select 1').then(() => true, () => false), TARGET_PATIENCE_MS);
-    return ['the disk of PostgreSQL', `${refused}; ${failure.message}`];
+    return { target: 'the disk of PostgreSQL', evidence: `${refused}; ${failure.message}`, workers: 'all' };
   },
 
-  'clock-forward': (field, random) => moveClock(HOUR_MS, field, random),
-  'clock-back': (field, random) => moveClock(-HOUR_MS, field, random),
+  'clock-forward': ({ fleet }, random) => moveClock(HOUR_MS, fleet, random),
+  'clock-back': ({ fleet }, random) => moveClock(-HOUR_MS, fleet, random),
 };
 
-async function killMember(role: Member['role'], { fleet }: Battlefield, random: SeededRandom, { again }: { again: boolean }): Promise<[string, string]> {
-  const member = random.pick(fleet.members.filter((each) => each.role === role));
-  const first = await until(`${member.name} is killed`, async () => {
+/** @returns its process id. One that ends by itself just then, on what an earlier fault left, does not count. */
+async function killProcess(member: Member): Promise<number> {
+  return await until(`${member.name} is killed`, async () => {
     const pid = member.pid();
-    // One that ends by itself just then, on what an earlier fault left, does not count.
     return pid === undefined ? null : await member.kill().then(() => pid, () => null);
   }, TARGET_PATIENCE_MS);
-  const second = await until(`${member.name} was started again`, () => member.pid(), TARGET_PATIENCE_MS);
-  if (!again) return [member.name, `process ${first} is dead`];
+}
+
+async function killMember(role: Member['role'], fleet: Fleet, random: SeededRandom): Promise<Hit> {
+  const member = pickMember(role, fleet, random);
+  const pid = await killProcess(member);
+  await until(`${member.name} was started again`, () => member.pid(), TARGET_PATIENCE_MS);
+  return { target: member.name, evidence: `process ${pid} is dead`, workers: [pid] };
+}
+
+async function killMemberTwice(role: Member['role'], fleet: Fleet, random: SeededRandom): Promise<Hit> {
+  const member = pickMember(role, fleet, random);
+  const first = await killProcess(member);
+  await until(`${member.name} was started again`, () => member.pid(), TARGET_PATIENCE_MS);
   await pause(random.between(0, 1_500));
-  // It may have ended by itself, on what the first kill left.
-  if (member.pid() === second) await member.kill().catch(() => undefined);
-  return [member.name, `processes ${first} and ${second} are dead`];
+  const second = await killProcess(member);
+  await until(`${member.name} was started once more`, () => member.pid(), TARGET_PATIENCE_MS);
+  return { target: member.name, evidence: `processes ${first} and ${second} are dead`, workers: [first, second] };
 }
 
-async function killPostgres(postgres: PostgresServer, random: SeededRandom): Promise<void> {
-  await postgres.kill();
-  await pause(random.between(100, 2_000));
-  await postgres.start();
+/** Temporal's services do not run Actions: whatever befalls them, a worker records how its attempts ended. */
+async function killTemporal(temporal: TemporalCluster, services: readonly Service[], random: SeededRandom): Promise<Hit> {
+  const pids = await Promise.all(services.map((service) => temporal.kill(service)));
+  await pause(random.between(200, 2_500));
+  for (const service of services) temporal.start(service);
+  await temporal.serves();
+  return { target: services.join(' and '), evidence: `dead: ${pids.join(', ')}`, workers: [] };
 }
 
-async function blackHole(role: Member['role'], { fleet }: Battlefield, random: SeededRandom): Promise<[string, string]> {
-  const member = random.pick(fleet.members.filter((each) => each.role === role));
+async function blackHole(role: Member['role'], fleet: Fleet, random: SeededRandom): Promise<Hit> {
+  const member = pickMember(role, fleet, random);
   const open = await until(`${member.name} is connected`, () => member.database.connections(), TARGET_PATIENCE_MS);
   member.database.blackHole();
   await pause(random.between(3_000, 14_000));
   member.database.heal();
-  return [member.name, `${open} connections were black-holed`];
+  return { target: member.name, evidence: `${open} connections were black-holed`, workers: member.pids() };
 }
 
-async function moveClock(byMs: number, { fleet }: Battlefield, random: SeededRandom): Promise<[string, string]> {
+async function moveClock(byMs: number, fleet: Fleet, random: SeededRandom): Promise<Hit> {
   const member = random.pick(fleet.members);
   // One that ends by itself just then, on what an earlier fault left, starts with the right time.
   const shown = await until(`the clock of ${member.name} is moved`, () => member.moveClock(byMs).catch(() => null), TARGET_PATIENCE_MS);
   const offHours = Math.round((Date.parse(shown) - Date.now()) / HOUR_MS);
   await pause(random.between(2_000, 6_000));
   await member.moveClock(0).catch(() => undefined);
-  return [member.name, `its clock was off by ${offHours} h`];
+  return { target: member.name, evidence: `its clock was off by ${offHours} h`, workers: [] };
+}
+
+function pickMember(role: Member['role'], { members }: Fleet, random: SeededRandom): Member {
+  return random.pick(members.filter((each) => each.role === role));
 }
 
 /** @returns what the system said when it was full. */

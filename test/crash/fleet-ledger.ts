@@ -1,11 +1,13 @@
 import { openPostgres } from '../../src/store/postgres.ts';
-import type { SeenRegistration } from '../e2e/ledger-view.ts';
+import { pidOfWorker, type SeenRegistration } from '../e2e/ledger-view.ts';
 
 /** What the store says, read past all proxies. */
 export interface FleetLedger {
   /** Oldest first. */
   registrations(): Promise<SeenRegistration[]>;
   countOpen(): Promise<number>;
+  /** Of each worker that has made an attempt. */
+  workerPids(): Promise<number[]>;
   /** Every user's e-mail. */
   emails(): Promise<string[]>;
   close(): Promise<void>;
@@ -36,6 +38,7 @@ export function openFleetLedger(url: string): FleetLedger {
           versionNumber: step.version_number,
           attempts: (attemptsOf.get(step.id) ?? []).map((attempt) => ({
             number: attempt.number,
+            workerPid: pidOfWorker(attempt.worker_id),
             startedAt: attempt.started_at,
             endedAt: attempt.ended_at,
             outcome: attempt.outcome,
@@ -47,6 +50,9 @@ export function openFleetLedger(url: string): FleetLedger {
     async countOpen() {
       const { open } = await db.selectFrom('registration').select((eb) => eb.fn.countAll<number>().as('open')).where('state', '=', 'open').executeTakeFirstOrThrow();
       return open;
+    },
+    async workerPids() {
+      return (await db.selectFrom('attempt').select('worker_id').distinct().execute()).map(({ worker_id }) => pidOfWorker(worker_id));
     },
     async emails() {
       return (await db.selectFrom('user_account').select('email').execute()).map(({ email }) => email ?? '');

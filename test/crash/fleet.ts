@@ -25,6 +25,8 @@ export interface Member {
   role: 'api' | 'worker';
   /** Undefined while it is dead. */
   pid(): number | undefined;
+  /** Of every process that it was, the first one first. */
+  pids(): number[];
   /** Of a worker. */
   sandboxes(): number[];
   /** Its way to PostgreSQL. */
@@ -87,10 +89,12 @@ export async function startFleet(options: {
     let child: ChildProcess | undefined;
     let isWanted = true;
     let output = '';
+    const pids: number[] = [];
 
     function run(): void {
       const started = spawn(process.execPath, [join(source, 'src/main.ts'), '--role', role], { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
       child = started;
+      if (started.pid !== undefined) pids.push(started.pid);
       for (const stream of [started.stdout!, started.stderr!]) {
         stream.setEncoding('utf8').on('data', (text: string) => {
           output = (output + text).slice(-OUTPUT_KEPT);
@@ -121,6 +125,7 @@ export async function startFleet(options: {
       role,
       api: `http://127.0.0.1:${port}`,
       pid: () => child?.pid,
+      pids: () => [...pids],
       sandboxes: () => (child?.pid === undefined ? [] : sandboxesOf(child.pid)),
       database,
       async kill() {

@@ -22,6 +22,8 @@ export interface SeenStep {
 
 export interface SeenAttempt {
   number: number;
+  /** The process id of the worker that made it. */
+  workerPid: number;
   startedAt: number;
   endedAt: number | null;
   outcome: string | null;
@@ -49,6 +51,7 @@ export function readRegistrations(dataDir: string): SeenRegistration[] {
       versionNumber: step['version_number'] as number,
       attempts: (attemptsOf.get(step['id']) ?? []).map((attempt) => ({
         number: attempt['number'] as number,
+        workerPid: pidOfWorker(attempt['worker_id'] as string),
         startedAt: attempt['started_at'] as number,
         endedAt: attempt['ended_at'] as number | null,
         outcome: attempt['outcome'] as string | null,
@@ -56,6 +59,11 @@ export function readRegistrations(dataDir: string): SeenRegistration[] {
       })),
     })),
   }));
+}
+
+/** A worker's id is its host, its process id and a random part. */
+export function pidOfWorker(workerId: string): number {
+  return Number(workerId.split('-').at(-2));
 }
 
 /** The registration of one e-mail, or undefined. */

@@ -2,7 +2,7 @@ import { workflowIdOf } from '../../../workflows/messages.ts';
 import { type ActionError, isFailedCall, type LogLine, type OutgoingCall } from '../../domain/invocation.ts';
 import type { ActionResult, StoredExecution } from '../../store/executions.ts';
 import type { AttemptAnswer, CallAnswer, ExecutionAnswer, ExecutionResult, FailureAnswer, LogLineAnswer, PreActionAnswer, StepAnswer } from './execution-schema.ts';
-import type { AttemptRecord, RegistrationRecord, StepRecord } from '../../store/ledger.ts';
+import type { AttemptRecord, RegistrationRecord, StepFacts, StepRecord } from '../../store/ledger.ts';
 
 /*
  * An execution as `GET /api/v2/actions/executions/{id}` gives it: Auth0's fields (contract §6), and under `usher` all
@@ -91,8 +91,13 @@ function actionOf(result: ActionResult): PreActionAnswer {
   };
 }
 
-/** A step as the API shows it. */
+/** A step as the API shows it, with its attempts. */
 export function stepOf(step: StepRecord): StepAnswer {
+  return { ...stepFactsOf(step), attempts: step.attempts.map(attemptOf) };
+}
+
+/** A step as the API shows it wherever it does. */
+export function stepFactsOf(step: StepFacts): Omit<StepAnswer, 'attempts'> {
   return {
     id: step.id,
     action_id: step.actionId,
@@ -108,7 +113,6 @@ export function stepOf(step: StepRecord): StepAnswer {
     held_reason: step.heldReason,
     ended_at: iso(step.endedAt),
     attempts_begun: step.attemptsBegun,
-    attempts: step.attempts.map(attemptOf),
   };
 }
 

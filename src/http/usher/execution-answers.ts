@@ -1,12 +1,12 @@
 import { workflowIdOf } from '../../../workflows/messages.ts';
-import type { ExecutionSummary, StepSummary } from '../../store/execution-list.ts';
-import type { RegistrationRecord } from '../../store/ledger.ts';
-import { iso, stepOf } from '../actions/execution-body.ts';
+import type { ExecutionSummary } from '../../store/execution-list.ts';
+import type { RegistrationFacts, RegistrationRecord } from '../../store/ledger.ts';
+import { iso, stepFactsOf, stepOf } from '../actions/execution-body.ts';
 import type { DetailsAnswer, SummaryAnswer } from './executions-schema.ts';
 
 /** @param webUi see `UsherExecutionsRoutesDeps` */
 export function summaryAnswer(summary: ExecutionSummary, webUi: string | null): SummaryAnswer {
-  return { ...registrationOf(summary, webUi), steps: summary.steps.map(stepSummaryOf) };
+  return { ...registrationOf(summary, webUi), steps: summary.steps.map((step) => ({ ...stepFactsOf(step), last_error_type: step.errorType, last_failed_calls: step.failedCalls })) };
 }
 
 /** A registration with its attempts. */
@@ -14,7 +14,7 @@ export function detailsAnswer(registration: RegistrationRecord, webUi: string | 
   return { ...registrationOf(registration, webUi), steps: registration.steps.map(stepOf) };
 }
 
-function registrationOf(registration: Omit<ExecutionSummary, 'steps'>, webUi: string | null): Omit<SummaryAnswer, 'steps'> {
+function registrationOf(registration: RegistrationFacts, webUi: string | null): Omit<SummaryAnswer, 'steps'> {
   const workflowId = workflowIdOf(registration.id);
   return {
     id: registration.id,
@@ -31,26 +31,5 @@ function registrationOf(registration: Omit<ExecutionSummary, 'steps'>, webUi: st
     dispatch_error: registration.dispatchError,
     workflow_id: workflowId,
     workflow_url: webUi === null ? null : `${webUi}/workflows/${encodeURIComponent(workflowId)}`,
-  };
-}
-
-function stepSummaryOf(step: StepSummary): SummaryAnswer['steps'][number] {
-  return {
-    id: step.id,
-    action_id: step.actionId,
-    action_name: step.actionName,
-    binding_id: step.bindingId,
-    version_id: step.versionId,
-    version_number: step.versionNumber,
-    state: step.state,
-    phase: step.phase,
-    run: step.run,
-    redrives: step.redrives,
-    next_attempt_at: iso(step.nextAt),
-    held_reason: step.heldReason,
-    ended_at: iso(step.endedAt),
-    attempts_begun: step.attempts,
-    last_error_type: step.errorType,
-    last_failed_calls: step.failedCalls,
   };
 }
