@@ -14,10 +14,14 @@ import type { TemporalPrograms } from './temporal-programs.ts';
 const run = promisify(execFile);
 const START_PATIENCE_MS = 120_000;
 const CALL_TIMEOUT_MS = 5_000;
-const LAST_WORDS = 4_000;
+const LAST_WORDS = 2_000;
+/** As a process manager does it. */
+const RESPAWN_MS = 500;
+/** `TASK_QUEUE_TYPE_WORKFLOW` */
+const WORKFLOW_TASKS = 1;
 const RETENTION_S = 3 * 24 * 3600;
 
-/** A Temporal cluster of four processes, one for each service, which die with this one. */
+/** A Temporal cluster of four processes, one for each service, which are started again when they end by themselves and die with this one. */
 export interface TemporalCluster {
   /** Of the frontend. */
   address: string;
@@ -55,22 +59,30 @@ export async function startTemporalCluster(options: {
   await writeFile(join(config, 'cluster.yaml'), serverConfig({ ports, postgresPort, dynamicConfig }));
 
   const services = new Map<Service, ChildProcess>();
-  let said = '';
+  /** To be started again when they end by themselves. */
+  const wanted = new Set<Service>();
+  const said = new Map<Service, string>();
+  const lastWords = (): string => SERVICES.map((service) => `${service}: ${said.get(service) ?? ''}`).join('\n');
 
   function start(service: Service): void {
     const [command, args] = dieWithParent(programs.server, ['--root', folder, '--config', 'config', '--env', 'cluster', '--allow-no-auth', 'start', '--service', service]);
     const child = spawn(command, args, { cwd: folder, env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk: Buffer) => {
-        said = `${said}${chunk.toString()}`.slice(-LAST_WORDS);
+        said.set(service, `${said.get(service) ?? ''}${chunk.toString()}`.slice(-LAST_WORDS));
       });
     }
     services.set(service, child);
+    wanted.add(service);
+    child.once('exit', () => {
+      if (wanted.has(service)) setTimeout(() => wanted.has(service) && !isAlive(services.get(service)!) && start(service), RESPAWN_MS).unref();
+    });
   }
 
   async function kill(service: Service): Promise<number> {
     const child = services.get(service);
-    if (child?.pid === undefined || !isAlive(child)) throw new Error(`Temporal's ${service} service is dead. It said:\n${said}`);
+    if (child?.pid === undefined || !isAlive(child)) throw new Error(`Temporal's ${service} service is dead. It said:\n${said.get(service)}`);
+    wanted.delete(service);
     const exited = once(child, 'exit');
     child.kill('SIGKILL');
     await exited;
@@ -88,13 +100,15 @@ export async function startTemporalCluster(options: {
         await call(() => client.workflowService.describeNamespace({ namespace }).catch(async () => {
           await client.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod: { seconds: RETENTION_S as never } });
         }));
-        // The frontend answers for the namespace alone; whether there is such a workflow is for history to say.
+        // The frontend answers for the namespace alone; whether there is such a workflow is for history to say, and what a
+        // task queue has for matching.
         await call(() => client.workflow.getHandle('none').describe()).catch((error: unknown) => {
           if (!(error instanceof WorkflowNotFoundError)) throw error;
         });
+        await call(() => client.workflowService.describeTaskQueue({ namespace, taskQueue: { name: 'none' }, taskQueueType: WORKFLOW_TASKS }));
         return;
       } catch (error) {
-        if (performance.now() > giveUpAt) throw new Error(`The Temporal cluster does not serve (${(error as Error).message}). It said:\n${said}`, { cause: error });
+        if (performance.now() > giveUpAt) throw new Error(`The Temporal cluster does not serve (${(error as Error).message}). Its services said:\n${lastWords()}`, { cause: error });
       }
       await sleep(250);
     }
@@ -109,6 +123,7 @@ export async function startTemporalCluster(options: {
     serves,
     async stop() {
       await client.connection.close();
+      wanted.clear();
       await Promise.all([...services].map(([service, child]) => isAlive(child) && kill(service)));
     },
   };
