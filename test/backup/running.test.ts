@@ -94,7 +94,7 @@ test('a backup made while people sign up has each who was accepted before, whole
   // A quick machine needs little more than a second for it.
   expect(during.length).toBeGreaterThan(1);
   expect(load.answered.map(({ status }) => status)).toEqual(load.answered.map(() => 200));
-  expect(Math.max(...during.map(({ ms }) => ms))).toBeLessThan(5_000);
+  expect(Math.max(...during.map(({ ms }) => ms))).toBeLessThan(15_000);
 
   const copy = join(dir, 'copy');
   await done(copy, ['restore', file], { USHER_MASTER_KEY: await masterKey() });

@@ -174,7 +174,7 @@ async function killTemporal(temporal: TemporalCluster, services: readonly Servic
 
 async function blackHole(role: Member['role'], fleet: Fleet, random: SeededRandom): Promise<Hit> {
   const member = pickMember(role, fleet, random);
-  const open = await until(`${member.name} is connected`, () => member.database.connections(), TARGET_PATIENCE_MS);
+  const open = await until(`${member.name} is connected`, () => member.database.connections() || null, TARGET_PATIENCE_MS);
   member.database.blackHole();
   await pause(random.between(3_000, 14_000));
   member.database.heal();

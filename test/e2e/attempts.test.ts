@@ -28,7 +28,7 @@ interface Begun {
 }
 
 const LEASE_MS = 30_000;
-const GO_ON_WITHIN_MS = 20_000;
+const GO_ON_WITHIN_MS = 60_000;
 /** A write waits 5 s for another process. */
 const REFUSED_WITHIN_MS = 10_000;
 

@@ -12,7 +12,7 @@ import { bindActions, prepareStore, signUpOf, TEST_MASTER_KEY } from '../helpers
 
 const NEW_KEY = randomBytes(32);
 /** Longer than a process may take to learn of the new key. */
-const SETTLE_MS = 6_000;
+const SETTLE_MS = 8_000;
 
 describeEachStore('replacing the master key under load', (fresh) => {
   test('no sign-up and no Action fails, whatever each process was given so far, and then the key before is not needed', async () => {

@@ -46,7 +46,7 @@ describeEachStore('a bulk operation', (fresh) => {
 
   test('changes nothing more from the moment at which it is paused, and goes on from there', async () => {
     const { usher, operations, runner, start, finish } = await failed(40);
-    const { id } = await start(REDRIVE, {}, 50);
+    const { id } = await start(REDRIVE, {}, 20);
     const own = runner();
     own.start();
     await untilOperation(operations, id, ({ done }) => done >= 3);
@@ -65,7 +65,7 @@ describeEachStore('a bulk operation', (fresh) => {
 
   test('that is cancelled leaves the rest as it is, and cannot be resumed', async () => {
     const { usher, operations, runner, start } = await failed(40);
-    const { id } = await start(REDRIVE, {}, 50);
+    const { id } = await start(REDRIVE, {}, 20);
     const own = runner();
     own.start();
     await untilOperation(operations, id, ({ done }) => done >= 3);
@@ -94,7 +94,7 @@ describeEachStore('a bulk operation', (fresh) => {
 
   test('gives way to a stop, and goes on after a start without waiting for a lease', async () => {
     const { operations, runner, start, finish } = await failed(40);
-    const { id } = await start(REDRIVE, {}, 50);
+    const { id } = await start(REDRIVE, {}, 20);
     const own = runner();
     own.start();
     await untilOperation(operations, id, ({ done }) => done >= 3);
@@ -125,7 +125,7 @@ describeEachStore('a bulk operation', (fresh) => {
   test('goes on where it was after three kills with -9: nobody is left out, nobody is done twice', async () => {
     const count = 400;
     const { usher, store, operations, start, finish, items } = await failed(count);
-    const { id } = await start(REDRIVE, {}, 400);
+    const { id } = await start(REDRIVE, {}, 200);
     for (let round = 0; round < 3; round++) {
       const { child, passed, ended } = runElsewhere(store.place);
       while (passed.length < 40 && child.exitCode === null) await Promise.race([once(child.stdout!, 'data'), ended]);

@@ -192,7 +192,7 @@ describe('userRegistration', () => {
     });
     expect((await handle.result()).outcome).toBe('succeeded');
     expect(signalled).toBe(true);
-    expect(loads.length).toBeGreaterThanOrEqual(1);
+    expect(loads.length).toBeGreaterThanOrEqual(2);
     const { events } = await handle.fetchHistory();
     const scheduled = events!.filter((event) => event.activityTaskScheduledEventAttributes?.activityType?.name === 'closeRegistration');
     expect(scheduled).toHaveLength(2);
