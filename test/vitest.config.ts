@@ -1,5 +1,14 @@
 import { defineConfig } from 'vitest/config';
 
+/** Left out are files that do not use the store, or not more than others do. */
+const ON_POSTGRES = [
+  'test/http/{clients,connections,executions-logs,flow,grants,jobs,oauth,operations,policies,registrations,roles,signup,tenants,users,usher-executions}.test.ts',
+  'test/authentication/*.test.ts',
+  'test/registration/{outside-examples,pre-user-registration,ways-in}.test.ts',
+  'test/protect/routes.test.ts',
+  'test/observe/requests.test.ts',
+];
+
 // Each file in a process of its own: the Temporal core and the sandboxes do not survive worker threads.
 export default defineConfig({
   test: {
@@ -13,8 +22,10 @@ export default defineConfig({
     expect: { poll: { timeout: 30_000, interval: 20 } },
     projects: [
       { extends: true, test: { name: 'side by side', include: ['test/**/*.test.ts'], exclude: ['test/crash/**'], maxWorkers: 2, sequence: { groupOrder: 0 } } },
+      // What the API does, on the store of larger installations; the tests of the store itself run on both by themselves.
+      { extends: true, test: { name: 'on PostgreSQL', globalSetup: ['test/helpers/postgres-server.ts'], include: ON_POSTGRES, maxWorkers: 2, sequence: { groupOrder: 1 } } },
       // Each of these is a dozen processes that are killed and started again: beside others, all would wait for each other.
-      { extends: true, test: { name: 'alone', globalSetup: ['test/crash/test-cluster.ts'], include: ['test/crash/**/*.test.ts'], maxWorkers: 1, sequence: { groupOrder: 1 } } },
+      { extends: true, test: { name: 'alone', globalSetup: ['test/crash/test-cluster.ts'], include: ['test/crash/**/*.test.ts'], maxWorkers: 1, sequence: { groupOrder: 2 } } },
     ],
   },
 });

@@ -1,8 +1,11 @@
 import { writeAudit } from './audit-log.ts';
 import type { Database, Queryable } from './database.ts';
 import type { Keyring } from './keyring.ts';
+import { SealError } from './sealing.ts';
 import { readSetting, writeSetting } from './settings.ts';
 
+/** Of a data key; see `newId`. */
+const ID = /^[0-9a-f-]{36}$/;
 /** JSON `ListedKey[]`, the current one last. */
 const SETTING = 'codec_keys';
 /** How soon a process encrypts under a key that another one has made. */
@@ -49,6 +52,8 @@ export function createCodecKeys({ database, keyring }: { database: Database; key
   let current: { id: string; readAt: number } | undefined;
 
   async function find(id: string): Promise<Buffer> {
+    // It comes with the payload, from whoever sends that; not every text is one for PostgreSQL.
+    if (!ID.test(id)) throw new SealError('a payload', 'it names no key');
     const key = known.get(id) ?? (await keyring.dataKey(id));
     known.set(id, key);
     return key;

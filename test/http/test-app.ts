@@ -27,8 +27,7 @@ import type { Database } from '../../src/store/database.ts';
 import { createKeyring, type Keyring } from '../../src/store/keyring.ts';
 import { createLedger, type Ledger } from '../../src/store/ledger.ts';
 import { createMessageStore } from '../../src/store/messages.ts';
-import { migrate } from '../../src/store/migrate.ts';
-import { openSqlite } from '../../src/store/sqlite.ts';
+import { openAppStore } from '../helpers/app-store.ts';
 
 export const CLIENT_ID = 'test-client';
 export const CLIENT_SECRET = 'test-client-secret-of-more-than-32-characters';
@@ -53,7 +52,7 @@ export interface TestAppOptions {
   publicUrl?: string;
 }
 
-/** The API on real parts: an SQLite store in a folder of its own, real sandboxes, a socket on loopback. */
+/** The API on real parts: a store of its own (see `openAppStore`), real sandboxes, a socket on loopback. */
 export interface TestApp {
   url: string;
   express: Express;
@@ -76,8 +75,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const folder = await mkdtemp(join(tmpdir(), 'usher-http-'));
   // Sandboxes of another user read packages there.
   await chmod(folder, 0o711);
-  const database = openSqlite(join(folder, 'usher.sqlite'));
-  await migrate(database);
+  const database = await openAppStore(folder);
   const keyring = createKeyring(database, randomBytes(32));
   await keyring.prepare();
   const lines: string[] = [];
