@@ -8,6 +8,7 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 import { createClient } from '../../src/temporal/connection.ts';
 import { dieWithParent } from '../../src/temporal/die-with-parent.ts';
 import { nextFreePort } from '../../src/temporal/free-port.ts';
+import { SERVER_SETTINGS } from '../../src/temporal/server-settings.ts';
 import { DATABASES, type Service, type ServicePorts, SERVICES, serverConfig, sqlToolArguments } from './temporal-config.ts';
 import type { TemporalPrograms } from './temporal-programs.ts';
 
@@ -55,7 +56,8 @@ export async function startTemporalCluster(options: {
   const config = join(folder, 'config');
   await mkdir(config, { recursive: true });
   const dynamicConfig = join(config, 'dynamic.yaml');
-  await writeFile(dynamicConfig, '{}\n');
+  // JSON is YAML.
+  await writeFile(dynamicConfig, JSON.stringify(Object.fromEntries(Object.entries(SERVER_SETTINGS).map(([name, value]) => [name, [{ value }]]))));
   await writeFile(join(config, 'cluster.yaml'), serverConfig({ ports, postgresPort, dynamicConfig }));
 
   const services = new Map<Service, ChildProcess>();

@@ -4,6 +4,7 @@ import { giveWay } from '../give-way.ts';
 import { createClient } from './connection.ts';
 import { dieWithParent } from './die-with-parent.ts';
 import { SEARCH_ATTRIBUTE_NAMES } from './search-attributes.ts';
+import { SERVER_SETTINGS } from './server-settings.ts';
 
 export interface ServerProcessOptions {
   program: string;
@@ -32,6 +33,8 @@ export interface ServerProcess {
   stop(): Promise<void>;
 }
 
+/** Each part of a task queue has an order of its own; one worker does not need four. */
+const ONE_PARTITION = { 'matching.numTaskqueueReadPartitions': 1, 'matching.numTaskqueueWritePartitions': 1 };
 const LAST_WORDS = 3;
 const MAX_WORD_CHARS = 300;
 const ASK_EVERY_MS = 100;
@@ -109,9 +112,7 @@ function serverArguments({ database, namespace, port, uiPort, uiCodecEndpoint }:
     ...SEARCH_ATTRIBUTE_NAMES.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
     // It would ask the internet for newer versions.
     '--dynamic-config-value', 'frontend.enableServerVersionCheck=false',
-    // Priorities, and fairness between Actions: off by default in servers of this age.
-    '--dynamic-config-value', 'matching.useNewMatcher=true',
-    '--dynamic-config-value', 'matching.enableFairness=true',
+    ...Object.entries({ ...SERVER_SETTINGS, ...ONE_PARTITION }).flatMap(([name, value]) => ['--dynamic-config-value', `${name}=${value}`]),
   ];
 }
 
