@@ -43,6 +43,8 @@ export interface Config {
   otlpEndpoint: string | null;
   /** Base URL of Temporal's Web UI, without a slash at its end; null: nobody said. */
   temporalUiUrl: string | null;
+  /** Name of the worker deployment; null: workers are not versioned. */
+  temporalDeployment: string | null;
   /** From Temporal's own variables. Without an address, Usher runs a development server. */
   temporal: TemporalSettings;
   /** Where things live that outlast a clone: the built Temporal CLI. */
@@ -92,6 +94,7 @@ export const VARIABLES = {
   USHER_OPS_PORT: { default: String(DEFAULT_OPS_PORT), about: 'Port of a role for `/healthz`, `/readyz` and `/metrics`. When not set and taken, the next free one; under `npm start`, the worker has the one after the API\'s.', parse: port },
   USHER_OPS_HOST: { default: '127.0.0.1', about: 'Address that this port is opened on. It has no authentication.', parse: text },
   USHER_TEMPORAL_UI_URL: { default: 'none', about: "Base URL of the Web UI of a Temporal server of your own, for the links to it in executions. The development server's is known.", parse: baseUrl },
+  USHER_TEMPORAL_DEPLOYMENT: { default: 'none', about: 'Name of a Temporal worker deployment: its [current version](docs/production.md#worker-deployment-versioning) decides which workers run workflows.', parse: pattern(/^[\w-]{1,64}$/, '1 to 64 letters, digits, "_" or "-"') },
   OTEL_EXPORTER_OTLP_ENDPOINT: { default: 'none', about: 'Base URL of an OpenTelemetry collector, such as `http://127.0.0.1:4318`: switches [traces](docs/observability.md#traces) on. `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_RESOURCE_ATTRIBUTES` are read too.', parse: baseUrl },
   USHER_LOG_LEVEL: { default: 'info', about: '`trace`, `debug`, `info`, `warn`, `error` or `silent`.', parse: logLevel },
 } satisfies Record<string, Variable<unknown>>;
@@ -157,6 +160,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, workingDir: string): Config {
     opsHost: read('USHER_OPS_HOST', VARIABLES.USHER_OPS_HOST) ?? VARIABLES.USHER_OPS_HOST.default,
     otlpEndpoint: read('OTEL_EXPORTER_OTLP_ENDPOINT', VARIABLES.OTEL_EXPORTER_OTLP_ENDPOINT),
     temporalUiUrl: read('USHER_TEMPORAL_UI_URL', VARIABLES.USHER_TEMPORAL_UI_URL),
+    temporalDeployment: read('USHER_TEMPORAL_DEPLOYMENT', VARIABLES.USHER_TEMPORAL_DEPLOYMENT),
     temporal: readTemporal(env, problems),
     cacheDir: resolve(env['XDG_CACHE_HOME'] || resolve(env['HOME'] || workingDir, '.cache'), 'usher'),
   };

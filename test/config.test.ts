@@ -41,6 +41,7 @@ test('with an empty environment everything has its default', () => {
     opsHost: '127.0.0.1',
     otlpEndpoint: null,
     temporalUiUrl: null,
+    temporalDeployment: null,
     temporal: { address: null, namespace: 'default', security: {} },
     cacheDir: '/home/me/.cache/usher',
   });
@@ -79,6 +80,7 @@ test('each variable is read', () => {
     USHER_OPS_PORT: '9000',
     USHER_OPS_HOST: '0.0.0.0',
     USHER_TEMPORAL_UI_URL: 'https://temporal.example.com/ui/',
+    USHER_TEMPORAL_DEPLOYMENT: 'usher',
     OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318/',
     USHER_LOG_LEVEL: 'debug',
     TEMPORAL_ADDRESS: 'temporal.example:7233',
@@ -111,6 +113,7 @@ test('each variable is read', () => {
     opsHost: '0.0.0.0',
     otlpEndpoint: 'http://127.0.0.1:4318',
     temporalUiUrl: 'https://temporal.example.com/ui',
+    temporalDeployment: 'usher',
     temporal: { address: 'temporal.example:7233', namespace: 'users', security: {} },
     cacheDir: '/cache/usher',
   });

@@ -7,6 +7,7 @@ import { createLeaseKeeper } from '../../activities/lease-keeper.ts';
 import { createSandboxShares } from '../../activities/sandbox-shares.ts';
 import { createVersionCache } from '../builds/version-cache.ts';
 import { createShownUserId } from '../domain/shown-user-id.ts';
+import { VERSION } from '../domain/version.ts';
 import { WORKER_SANDBOXES, WORKER_TASKS } from '../domain/worker-slots.ts';
 import { openInstallation, takeLock } from '../installation.ts';
 import { createWatchAttempt } from '../observe/attempts.ts';
@@ -62,6 +63,7 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
       actionActivities: createActionActivities({ ledger, sandbox, leases, shares: createSandboxShares(), watchAttempt: createWatchAttempt({ metrics, tracing, logger, shownUserId: createShownUserId(keyring) }), workerId, logger, versions: createVersionCache({ database, keyring, dataDir: config.dataDir }) }),
       tasks: WORKER_TASKS,
       cacheDir: paths.cache,
+      deployment: config.temporalDeployment === null ? null : { name: config.temporalDeployment, version: VERSION },
     });
     return { connection, opened };
   }

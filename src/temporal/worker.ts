@@ -33,14 +33,18 @@ export async function createWorkers(options: {
   tasks: number;
   /** Folder for the compiled workflow. */
   cacheDir: string;
+  /** The worker deployment that this is a version of, with its version; null: workers of all versions get all workflows. */
+  deployment: { name: string; version: string } | null;
 }): Promise<Workers> {
-  const { connection, namespace } = options;
+  const { connection, namespace, deployment } = options;
   const common = { connection, namespace, dataConverter: dataConverter(options.payloadKeys), shutdownGraceTime: SHUTDOWN_GRACE_MS };
   const registration = await Worker.create({
     ...common,
     taskQueue: REGISTRATION_TASK_QUEUE,
     workflowBundle: { code: await workflowBundle(options.cacheDir) },
     activities: options.ledgerActivities,
+    // Our workflow goes from one version to the next with `patched`, so that no version must be kept for days.
+    ...(deployment === null ? {} : { workerDeploymentOptions: { version: { deploymentName: deployment.name, buildId: deployment.version }, useWorkerVersioning: true, defaultVersioningBehavior: 'AUTO_UPGRADE' } }),
   });
   const actions = await Worker.create({
     ...common,
