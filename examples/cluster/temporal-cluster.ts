@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { WorkflowNotFoundError } from '@temporalio/client';
+import proto from '@temporalio/proto';
 import { createClient } from '../../src/temporal/connection.ts';
 import { dieWithParent } from '../../src/temporal/die-with-parent.ts';
 import { nextFreePort } from '../../src/temporal/free-port.ts';
@@ -18,8 +19,6 @@ const CALL_TIMEOUT_MS = 5_000;
 const LAST_WORDS = 2_000;
 /** As a process manager does it. */
 const RESPAWN_MS = 500;
-/** `TASK_QUEUE_TYPE_WORKFLOW` */
-const WORKFLOW_TASKS = 1;
 const RETENTION_S = 3 * 24 * 3600;
 
 /** A Temporal cluster of four processes, one for each service, which are started again when they end by themselves and die with this one. */
@@ -107,7 +106,7 @@ export async function startTemporalCluster(options: {
         await call(() => client.workflow.getHandle('none').describe()).catch((error: unknown) => {
           if (!(error instanceof WorkflowNotFoundError)) throw error;
         });
-        await call(() => client.workflowService.describeTaskQueue({ namespace, taskQueue: { name: 'none' }, taskQueueType: WORKFLOW_TASKS }));
+        await call(() => client.workflowService.describeTaskQueue({ namespace, taskQueue: { name: 'none' }, taskQueueType: proto.temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW }));
         return;
       } catch (error) {
         if (performance.now() > giveUpAt) throw new Error(`The Temporal cluster does not serve (${(error as Error).message}). Its services said:\n${lastWords()}`, { cause: error });
@@ -126,7 +125,7 @@ export async function startTemporalCluster(options: {
     async stop() {
       await client.connection.close();
       wanted.clear();
-      await Promise.all([...services].map(([service, child]) => isAlive(child) && kill(service)));
+      await Promise.all([...services].filter(([, child]) => isAlive(child)).map(([service]) => kill(service)));
     },
   };
   try {
