@@ -95,7 +95,7 @@ describeEachStore('the list of executions', (fresh) => {
     const list = createListExecutions({ database });
     const all = await list({}, { before: null, limit: COUNT });
     expect(all).toHaveLength(COUNT);
-    expect(all[3]).toMatchObject({ steps: [{ actionId: 'A', attempts: 2, failedCalls: 2, errorType: 'ACTION_THREW' }, { actionId: 'B' }] });
+    expect(all[3]).toMatchObject({ steps: [{ actionId: 'A', attemptsBegun: 2, failedCalls: 2, errorType: 'ACTION_THREW' }, { actionId: 'B' }] });
     for (const filter of FILTERS) {
       const paged: ExecutionSummary[] = [];
       for (let before: string | null = null, page = 0; page <= COUNT; page++) {

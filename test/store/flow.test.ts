@@ -21,6 +21,8 @@ interface Line {
   flow: FlowStore;
   actionId: string;
   claim(index: number, options?: Partial<ClaimInput>): Promise<Claim>;
+  /** Claims them one after the other, a millisecond apart at least, so that each has its place in the queue. @returns why they wait. */
+  hold(indexes: number[]): Promise<Claim[]>;
   succeed(index: number): Promise<void>;
   fail(index: number, error?: { retryable: boolean }): Promise<void>;
   /** Fails the first `n` once each. */
@@ -59,6 +61,14 @@ describeEachStore('holding steps back', (fresh) => {
       flow: createFlowStore({ database, keyring }),
       actionId: first[0]!.action_id,
       claim,
+      async hold(indexes) {
+        const claims: Claim[] = [];
+        for (const index of indexes) {
+          claims.push(await claim(index));
+          await letTimePass(usher, 1);
+        }
+        return claims;
+      },
       succeed: async (index) => void (await ledger.settleAttempt(endOf(await claimed(index)))),
       fail,
       failFirst: async (n) => {
@@ -92,10 +102,10 @@ describeEachStore('holding steps back', (fresh) => {
   });
 
   test('when an attempt ends, the step that waits for longest is let go, with its registration due and its room kept', async () => {
-    const { usher, claim, letGo, steps } = await line(4, { concurrency: 1 });
+    const { usher, claim, letGo, steps, hold } = await line(4, { concurrency: 1 });
     const first = await claim(0);
     if (first.claim !== 'claimed') throw new Error('not claimed');
-    for (const index of [2, 1]) expect(await claim(index)).toMatchObject({ claim: 'held', reason: expect.stringContaining('binding') });
+    for (const each of await hold([2, 1])) expect(each).toMatchObject({ claim: 'held', reason: expect.stringContaining('binding') });
     await usher.outbox.claimDue({ limit: 10, leaseMs: 60_000 });
     const before = (await steps())[2]!;
 
@@ -111,9 +121,9 @@ describeEachStore('holding steps back', (fresh) => {
   });
 
   test('the room of an attempt that was lost, and of a step whose workflow never comes, goes to the next one', async () => {
-    const { usher, claim, letGo, releases } = await line(3, { concurrency: 1 });
+    const { usher, claim, letGo, releases, hold } = await line(3, { concurrency: 1 });
     expect(await claim(0)).toMatchObject({ claim: 'claimed' });
-    for (const index of [1, 2]) await claim(index);
+    await hold([1, 2]);
     expect(await releases.round()).toBe(0);
 
     await letTimePass(usher, LEASE_MS + SECOND);
@@ -206,9 +216,9 @@ describeEachStore('holding steps back', (fresh) => {
   });
 
   test('where nobody asks, the step that is held for longest is let go to try; one that dies is replaced', async () => {
-    const { usher, claim, failFirst, releases, letGo } = await line(13);
+    const { usher, claim, failFirst, releases, letGo, hold } = await line(13);
     await failFirst(10);
-    for (const index of [11, 10, 12]) await claim(index);
+    await hold([11, 10, 12]);
     expect(await releases.round()).toBe(0);
     await letTimePass(usher, 30 * SECOND);
 
@@ -227,10 +237,10 @@ describeEachStore('holding steps back', (fresh) => {
   });
 
   test('once one succeeds, the others go out oldest first, twenty a second, and what comes new at once; after new failures no more go', async () => {
-    const { usher, claim, succeed, fail, failFirst, releases, letGo, flow } = await line(80);
+    const { usher, claim, succeed, fail, failFirst, releases, letGo, flow, hold } = await line(80);
     await failFirst(10);
     const order = Array.from({ length: 50 }, (_, index) => 60 - index);
-    for (const index of order) await claim(index);
+    await hold(order);
     await letTimePass(usher, 30 * SECOND);
     await succeed(61);
     expect(await flow.actions()).toMatchObject([{ down: null, recoveringSince: expect.any(Number), held: 50 }]);
@@ -254,9 +264,9 @@ describeEachStore('holding steps back', (fresh) => {
   });
 
   test('recovery ends when nothing is held any more, and not while a step was only passed over', async () => {
-    const { usher, claim, succeed, failFirst, releases, flow, steps } = await line(13);
+    const { usher, claim, succeed, failFirst, releases, flow, steps, hold } = await line(13);
     await failFirst(10);
-    for (const index of [10, 11]) await claim(index);
+    await hold([10, 11]);
     await letTimePass(usher, 30 * SECOND);
     await succeed(12);
     if (usher.database.dialect === 'postgres') {
@@ -276,9 +286,10 @@ describeEachStore('holding steps back', (fresh) => {
   });
 
   test('a paused Action waits without using up attempts, and goes on in order at a limited rate', async () => {
-    const { usher, claim, releases, letGo, flow, actionId, steps } = await line(30);
+    const { usher, claim, releases, letGo, flow, actionId, steps, hold } = await line(30);
     await flow.pauseAction(actionId, 'client1');
-    for (let index = 29; index >= 0; index--) expect(await claim(index)).toMatchObject({ claim: 'held', delayMs: HOUR, reason: 'it is paused' });
+    const held = await hold(Array.from({ length: 30 }, (_, index) => 29 - index));
+    for (const each of held) expect(each).toMatchObject({ claim: 'held', delayMs: HOUR, reason: 'it is paused' });
     expect((await steps()).every((step) => step.state === 'pending' && step.last_attempt === 0)).toBe(true);
     expect(await flow.actions()).toMatchObject([{ paused: { by: 'client1' }, held: 30 }]);
     expect(await releases.round()).toBe(0);
