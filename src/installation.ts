@@ -19,9 +19,13 @@ export interface Installation {
 /**
  * Opens the data directory and the store, making both on the first start.
  *
+ * @param store.isEachSynced of the embedded store; see `openSqlite`.
  * @throws {StartError} with one sentence that says what is wrong and what to do; nothing is damaged then.
  */
-export async function openInstallation(options: { dataDir: string; databaseUrl: string | null; masterKey: Buffer | null; previousMasterKey?: Buffer | null }): Promise<Installation> {
+export async function openInstallation(
+  options: { dataDir: string; databaseUrl: string | null; masterKey: Buffer | null; previousMasterKey?: Buffer | null },
+  { isEachSynced = true }: { isEachSynced?: boolean } = {},
+): Promise<Installation> {
   const paths = await prepareDataDir(options.dataDir);
   const place = { databaseUrl: options.databaseUrl, file: paths.store };
   if (place.databaseUrl === null) refuseMoved(paths);
@@ -30,7 +34,7 @@ export async function openInstallation(options: { dataDir: string; databaseUrl: 
   try {
     // The file is made after its key, so that of two first starts at once none misses the key.
     const keyOfFile = options.databaseUrl === null ? await readKey(() => Promise.resolve(existsSync(paths.store))) : null;
-    const opened = openStore(place);
+    const opened = openStore(place, { isEachSynced });
     database = opened;
     if (opened.dialect === 'postgres') await checkPostgresVersion(opened);
     const masterKey = keyOfFile ?? (await readKey(() => hasMasterKey(opened)));

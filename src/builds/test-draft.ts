@@ -1,6 +1,5 @@
 import { managementError } from '../domain/api-error.ts';
 import { LIMITS } from '../domain/limits.ts';
-import { createMask, withModuleSecrets } from '../domain/mask-secrets.ts';
 import { DEFAULT_STEP_POLICY } from '../domain/policy.ts';
 import { sampleEvent } from '../domain/sample-events.ts';
 import { isTriggerId, TRIGGERS } from '../domain/triggers.ts';
@@ -12,7 +11,7 @@ import type { VersionCache } from './version-cache.ts';
 
 /**
  * Runs an Action's draft once, with its secrets and packages, in a real sandbox. Nothing of it is kept; what the Action
- * sends to others is sent. Secrets that it wrote into its logs are masked.
+ * sends to others is sent.
  *
  * @param options.event - what the handler gets; undefined: Auth0's sample.
  * @param options.signal - ends the run.
@@ -31,22 +30,17 @@ export function createTestDraft(deps: { actions: Pick<ActionStore, 'find'>; vers
     if (action.build_status !== 'built') throw managementError(400, `A draft must be in the 'built' state before it can be tested. ${stateOf(action)}`);
     const { runnable, secrets } = await deps.versions.loadDraft(action);
     try {
-      const report = await testRun(
+      return await testRun(
         deps.sandbox,
         { version: runnable, event: event ?? sampleEvent(triggerId, { now: new Date() }), secrets, timeoutMs: TIMEOUT_MS[triggerId] },
         { signal },
       );
-      const mask = createMask(withModuleSecrets(secrets, runnable.modules), MIN_MASKED_CHARS);
-      return { ...report, logs: report.logs.map((line) => ({ ...line, text: mask(line.text) })) };
     } catch (error) {
       if (error instanceof TestNotRunError) throw managementError(503, error.message);
       throw error;
     }
   };
 }
-
-/** Shorter values would cut holes into ordinary words. */
-const MIN_MASKED_CHARS = 6;
 
 /** What the trigger gives an Action at most. */
 const TIMEOUT_MS = { 'pre-user-registration': LIMITS.preUserRegistrationMs, 'post-user-registration': DEFAULT_STEP_POLICY.timeoutMs };

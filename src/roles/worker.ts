@@ -31,7 +31,8 @@ const RECONNECT_MS = 1_000;
 /** The role `worker`: runs workflows and Action attempts. Waits for Temporal as long as it takes. */
 export async function runWorker(options: RoleOptions): Promise<RunningRole> {
   const { config, logger, onReady, onFailed } = options;
-  const { paths, database, keyring, close } = await openInstallation(config);
+  // What a power cut takes from it is done again, under the same idempotency keys; sign-ups do not wait for its syncs.
+  const { paths, database, keyring, close } = await openInstallation(config, { isEachSynced: false });
   const lock = await takeLock(paths.roleLock('worker'), true);
   const restores = await watchRestores({ database, logger, onRestored: onFailed });
   const telemetry = await installTelemetry(logger);

@@ -27,7 +27,7 @@ export interface InvocationRecord {
   redact(error: ActionError): ActionError;
 }
 
-/** Collects one invocation; lines that come after the verdict go to `onLateOutput`. */
+/** Collects one invocation, with the values of secrets masked in what it wrote; lines that come after the verdict go to `onLateOutput`. */
 export function createInvocationRecord(invocation: Invocation, onLateOutput: ((line: LogLine) => void) | undefined): InvocationRecord {
   const startedAt = Date.now();
   const start = performance.now();
@@ -42,8 +42,9 @@ export function createInvocationRecord(invocation: Invocation, onLateOutput: ((l
   let isJudged = false;
   let failure: ActionError | undefined;
 
-  function log(line: LogLine): void {
-    // The process counts too; this holds for one that lies.
+  function log({ text, ...rest }: LogLine): void {
+    const line = { ...rest, text: mask(text) };
+    // The process counts too; this holds for one that lies, and for names that are longer than their secrets.
     logBytes += Buffer.byteLength(line.text);
     if (logBytes > LIMITS.logBytes) logsTruncated = true;
     else if (isJudged) onLateOutput?.(line);

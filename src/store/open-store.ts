@@ -14,9 +14,10 @@ export interface StorePlace {
  * Opens the store of an installation; PostgreSQL is connected to on the first query.
  *
  * @param options.patient statements may take as long as they need. For migrations, and for what reads or writes everything.
+ * @param options.isEachSynced of the embedded store; see `openSqlite`.
  */
-export function openStore({ databaseUrl, file }: StorePlace, { patient = false }: { patient?: boolean } = {}): Database {
-  return databaseUrl === null ? openSqlite(file) : openPostgres(databaseUrl, { patient });
+export function openStore({ databaseUrl, file }: StorePlace, { patient = false, isEachSynced = true }: { patient?: boolean; isEachSynced?: boolean } = {}): Database {
+  return databaseUrl === null ? openSqlite(file, { isEachSynced }) : openPostgres(databaseUrl, { patient });
 }
 
 /**

@@ -30,14 +30,16 @@ const MAX_STATEMENTS = 500;
  *
  * A commit that has returned survives a crash of the process and a power cut (write-ahead log, synced on each commit).
  *
+ * @param options.isEachSynced false: a power cut can take back the last commits, as far as no other process has committed
+ *   after them and synced. For a process whose work can be done again; it keeps the disk free for those whose cannot.
  * @throws an error for which `isStoreUnavailable` is true when the file cannot be opened or written.
  */
-export function openSqlite(path: string): Database {
+export function openSqlite(path: string, { isEachSynced = true }: { isEachSynced?: boolean } = {}): Database {
   createOwnerOnly(path);
   const file = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true });
   try {
     file.exec('pragma journal_mode = wal');
-    file.exec('pragma synchronous = full');
+    file.exec(`pragma synchronous = ${isEachSynced ? 'full' : 'normal'}`);
     // What is deleted is overwritten: an erased person is not to be found in the free pages of the file.
     file.exec('pragma secure_delete = on');
     // From here on `createRunner` waits instead: SQLite's own waiting would stop the whole process meanwhile.

@@ -10,6 +10,8 @@ export interface FleetLedger {
   workerPids(): Promise<number[]>;
   /** Every user's e-mail. */
   emails(): Promise<string[]>;
+  /** Of the master keys under which data keys are wrapped. */
+  masterKeys(): Promise<string[]>;
   close(): Promise<void>;
 }
 
@@ -56,6 +58,9 @@ export function openFleetLedger(url: string): FleetLedger {
     },
     async emails() {
       return (await db.selectFrom('user_account').select('email').execute()).map(({ email }) => email ?? '');
+    },
+    async masterKeys() {
+      return (await db.selectFrom('data_key').select('master_key_id').distinct().execute()).map(({ master_key_id }) => master_key_id);
     },
     close: () => database.close(),
   };

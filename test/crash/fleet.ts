@@ -35,8 +35,8 @@ export interface Member {
   kill(): Promise<void>;
   /** Moves its clock to so far from the right time. @returns what it shows then, as an ISO time. @throws when it does not answer. */
   moveClock(byMs: number): Promise<string>;
-  /** Ends it in order and starts it from another source folder. */
-  replace(source: string): Promise<void>;
+  /** Ends it in order and starts it from another source folder, or with other variables from now on; resolves when it is ready. */
+  replace(change: { source?: string; env?: Record<string, string> }): Promise<void>;
   output(): string;
 }
 
@@ -57,6 +57,8 @@ export async function startFleet(options: {
   temporalAddress: string;
   apis: number;
   workers: number;
+  /** Of every process. */
+  env?: Record<string, string>;
 }): Promise<Fleet> {
   const folder = await mkdtemp(join(tmpdir(), 'usher-fleet-'));
   const client = { id: 'fleet', secret: randomBytes(32).toString('hex') };
@@ -69,6 +71,7 @@ export async function startFleet(options: {
     USHER_RATE_LIMITS: 'off',
     // The receiver of the tests is on this machine.
     USHER_EGRESS_ALLOW: '127.0.0.0/8',
+    ...options.env,
   };
   const stops: (() => Promise<void>)[] = [];
 
@@ -78,7 +81,7 @@ export async function startFleet(options: {
     const dataDir = join(folder, name);
     await mkdir(dataDir, { recursive: true });
     const port = await anyFreePort();
-    const env = {
+    const env: Record<string, string> = {
       ...shared,
       DATABASE_URL: `postgres://postgres@127.0.0.1:${database.port}/${options.database}`,
       USHER_DATA_DIR: dataDir,
@@ -141,11 +144,14 @@ export async function startFleet(options: {
         const [{ shows }] = (await answer) as [{ shows: string }];
         return shows;
       },
-      async replace(next) {
+      async replace(change) {
         await end();
-        source = next;
+        source = change.source ?? source;
+        Object.assign(env, change.env);
+        output = '';
         isWanted = true;
         run();
+        await until(`${name} is there again`, () => output.includes(`the role ${role} is ready`), 60_000);
       },
       output: () => output,
     };

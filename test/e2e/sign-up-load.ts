@@ -31,13 +31,15 @@ export function startSignUps(options: {
   clients: number;
   signUp: (email: string) => Promise<{ status: number; body: Record<string, unknown> } | null>;
   pauseMs: () => number;
+  /** Begins each e-mail: of several loads on one Usher, each has its own. @default client */
+  name?: string;
 }): SignUpLoad {
-  const { signUp, pauseMs } = options;
+  const { signUp, pauseMs, name = 'client' } = options;
   const over = new AbortController();
 
   async function client(number: number): Promise<void> {
     for (let n = 1; !over.signal.aborted; n++) {
-      const email = `client-${number}-person-${n}@example.com`;
+      const email = `${name}-${number}-person-${n}@example.com`;
       load.begun.push(email);
       let tries = 0;
       await until(`the sign-up of ${email} is answered`, async () => {

@@ -1,8 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { OTP } from '../authentication/login-app.ts';
 import { until } from '../e2e/until.ts';
 import { startTestUsher, type TestUsher } from '../e2e/usher.ts';
+import { type MailServer, startMailServer } from '../messages/mail-server.ts';
 
 /** Planted through the real thing: none may be found where it has no place. */
 const SECRET = 'canary-secret-6b1f';
@@ -21,8 +23,11 @@ const PRE_CODE = `exports.onExecutePreUserRegistration = async (event, api) => {
   if (event.user.email.includes('denied')) api.access.deny('no', 'not for ' + event.user.email);
 };`;
 
+let mail: MailServer;
 let usher: TestUsher;
 let token: string;
+/** Everything that was answered, but tokens to who asks for them. */
+const answers: string[] = [];
 let userId: string;
 
 /** What the answers have that is looked at here. */
@@ -44,7 +49,9 @@ interface Answer {
 
 async function call(method: string, path: string, body?: object, headers: Record<string, string> = { authorization: `Bearer ${token}` }): Promise<Answer> {
   const response = await fetch(usher.api + path, { method, headers: { ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) }, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
-  return { status: response.status, body: (await response.json()) as Body, headers: response.headers };
+  const text = await response.text();
+  if (path !== '/oauth/token' || !response.ok) answers.push(text);
+  return { status: response.status, body: JSON.parse(text) as Body, headers: response.headers };
 }
 
 /** Files of a folder with everything in them; the sandbox's packages are none of ours. */
@@ -79,7 +86,8 @@ async function historyOf(registrationId: string): Promise<{ text: string; payloa
 }
 
 beforeAll(async () => {
-  usher = await startTestUsher({ USHER_LOG_LEVEL: 'debug' });
+  mail = await startMailServer();
+  usher = await startTestUsher({ USHER_LOG_LEVEL: 'debug', USHER_SMTP_URL: mail.url, USHER_MAIL_FROM: 'no-reply@example.com' });
   const { clientId } = running();
   const secret = readFileSync(join(usher.dataDir, 'client-secret'), 'utf8');
   token = (await call('POST', '/oauth/token', { grant_type: 'client_credentials', client_id: clientId, client_secret: secret, audience: `${usher.api}/api/v2/` }, {})).body.access_token;
@@ -87,7 +95,10 @@ beforeAll(async () => {
   await usher.management.bind('post-user-registration', [await usher.management.deployAction({ name: 'Tell the CRM', triggerId: 'post-user-registration', code: CODE, secrets })]);
   await usher.management.bind('pre-user-registration', [await usher.management.deployAction({ name: 'Check', triggerId: 'pre-user-registration', code: PRE_CODE, secrets })]);
 });
-afterAll(() => usher?.close());
+afterAll(async () => {
+  await usher?.close();
+  await mail?.close();
+});
 
 test('secrets, passwords and what is personal stand only where they must', async () => {
   const signUp = await call('POST', '/dbconnections/signup', {
@@ -144,6 +155,37 @@ test('secrets, passwords and what is personal stand only where they must', async
   expect(plain).toContain(`{"v":1,"registrationId":"${registrationId}"}`);
   expect(plain).toContain('ACTION_THREW');
   expect(plain).not.toContain('canary');
+});
+
+test('a code stands in the mail to the one who asked for it, and nowhere else', async () => {
+  const { clientId } = running();
+  await call('POST', '/api/v2/connections', { name: 'email', strategy: 'email', enabled_clients: [clientId] });
+  await call('PATCH', `/api/v2/clients/${clientId}`, { grant_types: ['client_credentials', OTP] });
+  const clientSecret = readFileSync(join(usher.dataDir, 'client-secret'), 'utf8').trim();
+  const email = 'canary-coded@example.com';
+  expect((await call('POST', '/passwordless/start', { client_id: clientId, client_secret: clientSecret, connection: 'email', email, send: 'code' }, {})).status).toBe(200);
+  const { text } = await until('the mail has come', () => mail.to(email)[0]);
+  const code = /\b\d{6}\b/.exec(text)![0];
+  // Not as a part of a longer number, or of an id.
+  const alone = new RegExp(`(?<![0-9A-Za-z])${code}(?![0-9A-Za-z])`);
+
+  const hasIt = () => filesOf(usher.dataDir).filter(({ content }) => alone.test(content)).map(({ name }) => name.slice(usher.dataDir.length + 1));
+  expect(hasIt(), 'while it is good').toEqual([]);
+  const wrong = code === '111111' ? '222222' : '111111';
+  for (const otp of [wrong, code]) {
+    const login = await call('POST', '/oauth/token', { grant_type: OTP, client_id: clientId, client_secret: clientSecret, realm: 'email', username: email, otp }, {});
+    expect(login.status, otp === code ? 'the right one' : 'a wrong one').toBe(otp === code ? 200 : 403);
+  }
+  expect(hasIt(), 'when it was used').toEqual([]);
+  expect(usher.output()).not.toMatch(alone);
+  for (const address of Object.values(running().ops)) expect(await (await fetch(`${address}/metrics`)).text()).not.toMatch(alone);
+  for (const answer of answers) expect(answer).not.toMatch(alone);
+});
+
+test('no answer repeats a secret or a password', () => {
+  // The control: they are answers about what was planted.
+  expect(answers.some((answer) => answer.includes(LOGGED))).toBe(true);
+  for (const answer of answers) for (const canary of [SECRET, PASSWORD, token]) expect(answer, canary).not.toContain(canary);
 });
 
 test('who is erased is in no file and no line any more, and what was open for him ends', async () => {

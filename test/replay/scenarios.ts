@@ -1,8 +1,5 @@
 import { lookSignal, workflowIdOf } from '../../workflows/messages.ts';
-import type { Harness, Script } from '../workflows/harness.ts';
-
-const HOUR = 3_600_000;
-const succeeds: Script = () => ({});
+import { type Harness, HOUR, succeeds } from '../workflows/harness.ts';
 
 /** The paths through the workflow whose histories are kept: each runs one registration and returns its id. */
 export const SCENARIOS: Record<string, (harness: Harness) => Promise<string>> = {

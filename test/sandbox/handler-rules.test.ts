@@ -85,6 +85,11 @@ describe('what a handler throws', () => {
     expect(JSON.stringify(error)).not.toContain('tok-4711');
   });
 
+  test('nor do the lines that it has written', async () => {
+    const event = { secrets: { TOKEN: 'tok-4711-secret', SHORT: 'id' } };
+    expect(texts(await runBody(pool, `console.log('with', event.secrets, event.secrets.SHORT);`, { event }))).toEqual([`with { TOKEN: '[secret TOKEN]', SHORT: 'id' } id`]);
+  });
+
   test('tells its cause', async () => {
     const { error } = ended(await runBody(pool, `throw new Error('outer', { cause: new Error('inner') });`), 'failed');
     expect(error.message).toBe('outer [cause: inner]');

@@ -264,7 +264,7 @@ describeEachStore('holding steps back', (fresh) => {
   });
 
   test('recovery ends when nothing is held any more, and not while a step was only passed over', async () => {
-    const { usher, claim, succeed, failFirst, releases, flow, steps, hold } = await line(13);
+    const { usher, succeed, failFirst, releases, flow, steps, hold } = await line(13);
     await failFirst(10);
     await hold([10, 11]);
     await letTimePass(usher, 30 * SECOND);

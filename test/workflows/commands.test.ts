@@ -2,14 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { InvocationResult } from '../../src/domain/invocation.ts';
 import type { RegistrationRecord } from '../../src/store/ledger.ts';
 import { workflowIdOf } from '../../workflows/messages.ts';
-import { createHarness, type Harness, type Script } from './harness.ts';
+import { createHarness, fails, type Harness, HOUR, MINUTE, type Script, SECOND, succeeds } from './harness.ts';
 
-const SECOND = 1_000;
-const MINUTE = 60_000;
-const HOUR = 60 * MINUTE;
-
-const succeeds: Script = () => ({});
-const fails: Script = () => ({ error: {} });
 const WAIT = { onFailure: 'wait' } as const;
 const DONE = { changed: true };
 const PATIENCE = { timeout: 15_000 };
@@ -24,10 +18,6 @@ beforeEach(() => {
 afterAll(async () => {
   await harness.close();
 });
-
-function attemptsOf(action: string): number[] {
-  return harness.made.filter((made) => made.action === action).map((made) => made.atMs);
-}
 
 /** What was due is with Temporal, and so much time has passed. */
 async function later(ms: number): Promise<void> {
@@ -67,7 +57,7 @@ describe('cancelling', () => {
     const { seen, script } = hanging();
     const id = await harness.register([{ name: 'Runs', script }, { name: 'After', script: succeeds }]);
     await harness.dispatch();
-    await expect.poll(() => attemptsOf('Runs').length, PATIENCE).toBe(1);
+    await expect.poll(() => harness.attemptsOf('Runs').length, PATIENCE).toBe(1);
 
     expect(await harness.ask((commands, tx) => commands.cancel(tx, id))).toEqual(DONE);
     expect(await read(id)).toMatchObject({ state: 'closed', outcome: 'cancelled' });
@@ -77,20 +67,20 @@ describe('cancelling', () => {
     const { outcome, steps } = await read(id);
     expect(outcome).toBe('cancelled');
     expect(steps[0]!.attempts).toMatchObject([{ outcome: 'cancelled', counted: false }]);
-    expect(attemptsOf('After')).toEqual([]);
+    expect(harness.attemptsOf('After')).toEqual([]);
   });
 
   it('ends what is parked, which is never tried again', async () => {
     const id = await harness.register([{ name: 'Never', script: fails }, { name: 'After', script: succeeds }]);
     await later(5 * MINUTE);
     expect(await statesOf(id)).toEqual(['parked', 'succeeded']);
-    const before = attemptsOf('Never').length;
+    const before = harness.attemptsOf('Never').length;
 
     expect(await harness.ask((commands, tx) => commands.cancel(tx, id))).toEqual(DONE);
 
     await expect.poll(() => workflowOf(id), PATIENCE).toMatchObject({ ended: true });
     await later(2 * HOUR);
-    expect(attemptsOf('Never')).toHaveLength(before);
+    expect(harness.attemptsOf('Never')).toHaveLength(before);
     expect(await statesOf(id)).toEqual(['cancelled', 'succeeded']);
   });
 
@@ -109,20 +99,20 @@ describe('skipping', () => {
     await later(5 * MINUTE);
     expect(await statesOf(id)).toEqual(['parked', 'pending']);
     const stepId = (await read(id)).steps[0]!.id;
-    const before = attemptsOf('A').length;
+    const before = harness.attemptsOf('A').length;
 
     expect(await harness.ask((commands, tx) => commands.skip(tx, id, stepId))).toEqual(DONE);
 
     await expect.poll(() => read(id), PATIENCE).toMatchObject({ state: 'closed', outcome: 'succeeded', steps: [{ state: 'skipped' }, { state: 'succeeded' }] });
     await later(2 * HOUR);
-    expect(attemptsOf('A')).toHaveLength(before);
+    expect(harness.attemptsOf('A')).toHaveLength(before);
   });
 
   it('kills the attempt that runs, and the next Action begins', async () => {
     const { seen, script } = hanging();
     const id = await harness.register([{ name: 'Runs', script }, { name: 'After', script: succeeds }]);
     await harness.dispatch();
-    await expect.poll(() => attemptsOf('Runs').length, PATIENCE).toBe(1);
+    await expect.poll(() => harness.attemptsOf('Runs').length, PATIENCE).toBe(1);
     const stepId = (await read(id)).steps[0]!.id;
 
     await harness.ask((commands, tx) => commands.skip(tx, id, stepId));
@@ -148,17 +138,17 @@ describe('retrying now', () => {
     const id = await harness.register([{ name: 'A', script: ({ attempt }) => (attempt < 12 ? { error: {} } : {}) }, { name: 'B', script: succeeds }]);
     await later(40 * MINUTE);
     // Parked; tried after 1, 3, 7, 15 and 31 minutes, and due again after 63.
-    const before = attemptsOf('A').length;
+    const before = harness.attemptsOf('A').length;
     expect(before).toBe(10);
 
     expect(await harness.ask((commands, tx) => commands.retryNow(tx, id, null))).toEqual(DONE);
     await later(15 * SECOND);
-    expect(attemptsOf('A')).toHaveLength(before + 1);
-    expect(attemptsOf('A').at(-1)! - attemptsOf('A')[0]!).toBeLessThan(42 * MINUTE);
+    expect(harness.attemptsOf('A')).toHaveLength(before + 1);
+    expect(harness.attemptsOf('A').at(-1)! - harness.attemptsOf('A')[0]!).toBeLessThan(42 * MINUTE);
     expect(await statesOf(id)).toEqual(['parked', 'succeeded']);
 
     await later(15 * MINUTE);
-    expect(attemptsOf('A')).toHaveLength(before + 1);
+    expect(harness.attemptsOf('A')).toHaveLength(before + 1);
     expect(await harness.ask((commands, tx) => commands.retryNow(tx, id, null))).toEqual(DONE);
     await expect.poll(() => read(id), PATIENCE).toMatchObject({ state: 'closed', outcome: 'succeeded' });
     expect(new Set(harness.made.filter(({ action }) => action === 'A').map((made) => made.idempotencyKey)).size).toBe(1);
@@ -170,7 +160,7 @@ describe('retrying now', () => {
     await expect.poll(async () => (await read(id)).steps[0]!.nextAt, PATIENCE).not.toBeNull();
     expect(await harness.ask((commands, tx) => commands.retryNow(tx, id, null))).toEqual(DONE);
     await expect.poll(() => read(id), PATIENCE).toMatchObject({ outcome: 'succeeded' });
-    expect(attemptsOf('A')[1]! - attemptsOf('A')[0]!).toBeLessThan(15 * SECOND);
+    expect(harness.attemptsOf('A')[1]! - harness.attemptsOf('A')[0]!).toBeLessThan(15 * SECOND);
   });
 });
 
@@ -191,7 +181,7 @@ describe('redriving', () => {
     await later(2 * HOUR);
     expect(await read(id)).toMatchObject({ state: 'closed', outcome: 'succeeded' });
     // As without it: 5 quick ones, then after 1, 2, 4, 8, 16 and 32 minutes.
-    const parked = attemptsOf('Parked');
+    const parked = harness.attemptsOf('Parked');
     expect(parked).toHaveLength(11);
     expect(parked.at(-1)! - parked[0]!).toBeGreaterThanOrEqual(63 * MINUTE);
     expect(parked.at(-1)! - parked[0]!).toBeLessThan(64 * MINUTE);
@@ -219,7 +209,7 @@ describe('redriving', () => {
     const { seen, script } = hanging();
     const id = await harness.register([{ name: 'Runs', script }, { name: 'After', script: succeeds }]);
     await harness.dispatch();
-    await expect.poll(() => attemptsOf('Runs').length, PATIENCE).toBe(1);
+    await expect.poll(() => harness.attemptsOf('Runs').length, PATIENCE).toBe(1);
 
     await harness.start(id);
     expect(await harness.ask((commands, tx) => commands.redrive(tx, id, { steps: 'all', version: 'pinned' }))).toEqual(DONE);
@@ -248,6 +238,6 @@ describe('redriving', () => {
     await harness.ask((commands, tx) => commands.redrive(tx, id, { steps: 'failed', version: 'pinned' }));
 
     await expect.poll(() => read(id), PATIENCE).toMatchObject({ state: 'closed', outcome: 'succeeded' });
-    expect(attemptsOf('A')).toHaveLength(1);
+    expect(harness.attemptsOf('A')).toHaveLength(1);
   });
 });

@@ -1,22 +1,14 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { InvocationResult } from '../../src/domain/invocation.ts';
-import { createHarness, type Harness, type Script } from './harness.ts';
+import { createHarness, type Harness, MINUTE, type Script, SECOND, succeeds } from './harness.ts';
 
-const SECOND = 1_000;
-const MINUTE = 60_000;
 /** The harness names an Action by its place. */
 const FIRST_ACTION = 'action-0';
-
-const succeeds: Script = () => ({});
 
 let harness: Harness;
 afterEach(async () => {
   await harness.close();
 });
-
-function attemptsOf(action: string): number[] {
-  return harness.made.filter((made) => made.action === action).map((made) => made.atMs);
-}
 
 async function outcomes(ids: string[]): Promise<(string | null)[]> {
   return await Promise.all(ids.map(async (id) => (await harness.ledger.readRegistration(id))!.outcome));
@@ -44,9 +36,9 @@ describe('an Action whose receiver is down', () => {
 
     await harness.pass(up - MINUTE - 10 * SECOND);
     // Two, with their quick retries, have shown that it is down; the others were parked without an attempt.
-    expect(attemptsOf('After')).toHaveLength(6);
-    for (const [n, at] of attemptsOf('After').entries()) expect(at).toBeLessThan(n * 10 * SECOND + MINUTE);
-    const during = attemptsOf('Down').length;
+    expect(harness.attemptsOf('After')).toHaveLength(6);
+    for (const [n, at] of harness.attemptsOf('After').entries()) expect(at).toBeLessThan(n * 10 * SECOND + MINUTE);
+    const during = harness.attemptsOf('Down').length;
     // Alone, six would have tried 60 times by now. Probes: after 30 s, 1, 2, 4 and then every 5 minutes.
     expect(during).toBeGreaterThan(7);
     expect(during).toBeLessThan(20);
@@ -55,7 +47,7 @@ describe('an Action whose receiver is down', () => {
     await harness.pass(7 * MINUTE);
     expect(await outcomes(ids)).toEqual(ids.map(() => 'succeeded'));
     // At least one attempt each, and none more for it than the one that found it up and those that came after it.
-    expect(attemptsOf('Down').length - during).toBeLessThanOrEqual(8);
+    expect(harness.attemptsOf('Down').length - during).toBeLessThanOrEqual(8);
     expect(await harness.flow.actions()).toEqual([]);
   });
 
@@ -68,7 +60,7 @@ describe('an Action whose receiver is down', () => {
 
     await harness.pass(15 * SECOND);
     expect(await stepsOf(id)).toEqual(['pending', 'pending']);
-    expect(attemptsOf('After')).toEqual([]);
+    expect(harness.attemptsOf('After')).toEqual([]);
 
     await harness.pass(2 * MINUTE);
     expect(await outcomes([id])).toEqual(['succeeded']);
@@ -88,7 +80,7 @@ describe('pausing', () => {
     await harness.flow.resumeTrigger('client1');
     await harness.pass(15 * SECOND);
     expect(await outcomes(ids)).toEqual(['succeeded', 'succeeded', 'succeeded']);
-    expect(attemptsOf('A').every((at) => at < 11 * MINUTE)).toBe(true);
+    expect(harness.attemptsOf('A').every((at) => at < 11 * MINUTE)).toBe(true);
     const records = await Promise.all(ids.map((id) => harness.ledger.readRegistration(id)));
     expect(records.flatMap((record) => record!.steps.map((step) => step.attempts.length))).toEqual([1, 1, 1, 1, 1, 1]);
   });
@@ -101,7 +93,7 @@ describe('pausing', () => {
     // The harness has steps of Actions, and no Actions that the API could pause. Five failures of one step are one.
     await harness.database.db.updateTable('flow').set({ paused_at: 1, paused_by: 'client1' }).where('id', '=', `action/${FIRST_ACTION}`).where('failures', '=', 1).execute();
     await harness.pass(70 * MINUTE);
-    expect(attemptsOf('A')).toHaveLength(5);
+    expect(harness.attemptsOf('A')).toHaveLength(5);
     await harness.flow.resumeAction(FIRST_ACTION, 'client1');
     await harness.pass(15 * SECOND);
     expect(await outcomes([id])).toEqual(['succeeded']);

@@ -31,8 +31,15 @@ import type { userRegistration } from '../../workflows/index.ts';
 import { ACTIONS_TASK_QUEUE, lookSignal, REGISTRATION_TASK_QUEUE, WORKFLOW_TYPE, workflowIdOf } from '../../workflows/messages.ts';
 import { createTimeSkipping } from '../helpers/test-server.ts';
 
+export const SECOND = 1_000;
+export const MINUTE = 60 * SECOND;
+export const HOUR = 60 * MINUTE;
+
 /** What a scripted Action does at its n-th attempt (from 1); `now` is the workflow's clock, in milliseconds. */
 export type Script = (call: { attempt: number; now: number; signal: AbortSignal }) => Partial<{ error: Partial<ActionError>; calls: Partial<OutgoingCall>[]; tookMs: number }> | Promise<InvocationResult> | 'not-run';
+
+export const succeeds: Script = () => ({});
+export const fails: Script = () => ({ error: {} });
 
 /** An attempt as it was made: which Action, and when by the workflow's clock since the start. */
 export interface Made {
@@ -53,6 +60,8 @@ export interface Harness {
   flow: FlowStore;
   /** Attempts in the order in which they began. */
   made: Made[];
+  /** When each attempt at the Action was made, as in `made`. */
+  attemptsOf(action: string): number[];
   /** Commits a registration with these Actions bound, in order. */
   register(actions: { name: string; script: Script; policy?: Partial<StepPolicy> }[]): Promise<string>;
   start(registrationId: string): Promise<WorkflowHandle<typeof userRegistration>>;
@@ -71,7 +80,6 @@ export interface Harness {
 
 Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } } });
 
-const MINUTE = 60_000;
 /** Of the skipped time. */
 const DISPATCH_EVERY_MS = 5_000;
 
@@ -190,6 +198,7 @@ export async function createHarness(options: { share?: number } = {}): Promise<H
     ledger,
     flow: createFlowStore({ database, keyring }),
     made,
+    attemptsOf: (action) => made.filter((each) => each.action === action).map(({ atMs }) => atMs),
     async register(actions) {
       const registrationId = newId();
       await database.transaction(async (tx) => {

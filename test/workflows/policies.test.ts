@@ -1,14 +1,7 @@
 import type { WorkflowFailedError } from '@temporalio/client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DEFAULT_STEP_POLICY } from '../../src/domain/policy.ts';
-import { createHarness, type Harness, type Script } from './harness.ts';
-
-const SECOND = 1000;
-const MINUTE = 60 * SECOND;
-const HOUR = 60 * MINUTE;
-
-const succeeds: Script = () => ({});
-const fails: Script = () => ({ error: {} });
+import { createHarness, fails, type Harness, HOUR, MINUTE, type Script, SECOND, succeeds } from './harness.ts';
 
 let harness: Harness;
 beforeEach(async () => {
@@ -18,13 +11,9 @@ afterEach(async () => {
   await harness.close();
 });
 
-function attemptsOf(action: string): number[] {
-  return harness.made.filter((made) => made.action === action).map((made) => made.atMs);
-}
-
 /** The pauses between the attempts, in seconds: none shorter, and longer only by what a busy machine takes. */
 function expectPauses(action: string, seconds: number[]): void {
-  const attempts = attemptsOf(action);
+  const attempts = harness.attemptsOf(action);
   const pauses = attempts.slice(1).map((at, i) => (at - attempts[i]!) / SECOND);
   expect(pauses, action).toHaveLength(seconds.length);
   for (const [i, expected] of seconds.entries()) {
@@ -52,7 +41,7 @@ describe('retry', () => {
     const record = await harness.run(id);
     expect(record.steps.map(({ state }) => state)).toEqual(['failed', 'succeeded']);
     expectPauses('Own', [300, 480, 480]);
-    expect(attemptsOf('Default').length).toBeGreaterThan(5);
+    expect(harness.attemptsOf('Default').length).toBeGreaterThan(5);
   });
 
   it('without long retries an Action fails for good with its quick ones, and is not parked', async () => {
@@ -85,14 +74,14 @@ describe('on_failure', () => {
       { name: 'After', script: succeeds },
     ]);
     expect((await harness.run(id)).outcome).toBe('succeeded');
-    expect(attemptsOf('Must')[0]).toBeLessThan(2 * MINUTE);
-    expect(attemptsOf('After')).toEqual([expect.toSatisfy((at: number) => at >= HOUR && at < 3 * HOUR)]);
+    expect(harness.attemptsOf('Must')[0]).toBeLessThan(2 * MINUTE);
+    expect(harness.attemptsOf('After')).toEqual([expect.toSatisfy((at: number) => at >= HOUR && at < 3 * HOUR)]);
   });
 
   it('continue: one that failed for good holds nobody up', async () => {
     const id = await harness.register([{ name: 'Broken', script: () => ({ error: { retryable: false } }) }, { name: 'After', script: succeeds }]);
     expect((await harness.run(id)).steps.map(({ state }) => state)).toEqual(['failed', 'succeeded']);
-    expect(attemptsOf('After')[0]).toBeLessThan(MINUTE);
+    expect(harness.attemptsOf('After')[0]).toBeLessThan(MINUTE);
   });
 });
 
@@ -154,8 +143,8 @@ describe('what an Action throws', () => {
     const handle = await harness.start(id);
     const failure = await handle.result().catch((error: unknown) => error);
     expect((failure as WorkflowFailedError).cause?.message).toBe('At once v1: failed; Parked v1: failed');
-    expect(attemptsOf('At once')).toHaveLength(1);
-    expect(attemptsOf('Parked')).toHaveLength(7);
+    expect(harness.attemptsOf('At once')).toHaveLength(1);
+    expect(harness.attemptsOf('Parked')).toHaveLength(7);
   });
 
   it('with retryAfter is tried again then, parked when that is long, and after a day at the latest', async () => {
@@ -163,6 +152,6 @@ describe('what an Action throws', () => {
     const id = await harness.register([{ name: 'Busy', script: ({ attempt }) => (attempt <= 3 ? { error: { retryAfterMs: asks[attempt - 1]! } } : {}) }, { name: 'After', script: succeeds }]);
     expect((await harness.run(id)).outcome).toBe('succeeded');
     expectPauses('Busy', [8, 2 * 3600, 24 * 3600]);
-    expect(attemptsOf('After')[0]).toBeLessThan(2 * MINUTE);
+    expect(harness.attemptsOf('After')[0]).toBeLessThan(2 * MINUTE);
   });
 });

@@ -2,14 +2,9 @@ import { WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { lookSignal } from '../../workflows/messages.ts';
-import { createHarness, type Harness, type Script } from './harness.ts';
+import { createHarness, fails, type Harness, HOUR, MINUTE, succeeds } from './harness.ts';
 
-const MINUTE = 60_000;
-const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
-
-const succeeds: Script = () => ({});
-const fails: Script = () => ({ error: {} });
 
 let harness: Harness;
 beforeEach(async () => {
@@ -18,10 +13,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await harness.close();
 });
-
-function attemptsOf(action: string): number[] {
-  return harness.made.filter((made) => made.action === action).map((made) => made.atMs);
-}
 
 describe('userRegistration', () => {
   it('runs the Actions one after the other in binding order and says what became of each', async () => {
@@ -38,8 +29,8 @@ describe('userRegistration', () => {
     ]);
     const record = await harness.run(id);
     expect(record).toMatchObject({ state: 'closed', outcome: 'succeeded' });
-    expect(attemptsOf('After')[0]).toBeLessThan(MINUTE);
-    const attempts = attemptsOf('Down');
+    expect(harness.attemptsOf('After')[0]).toBeLessThan(MINUTE);
+    const attempts = harness.attemptsOf('Down');
     expect(attempts.at(-1)).toBeGreaterThanOrEqual(2 * HOUR);
     expect(attempts.at(-1)).toBeLessThan(3 * HOUR + MINUTE);
     // 5 quick ones, then after 1, 2, 4, 8, 16, 32 and 60 minutes.
@@ -58,10 +49,10 @@ describe('userRegistration', () => {
     const record = await harness.run(id);
     expect(record.outcome).toBe('succeeded');
     expect(record.steps.map((step) => step.attempts.length > 1)).toEqual([false, true, false, true, false]);
-    expect(attemptsOf('E')[0]).toBeLessThan(2 * MINUTE);
-    expect(attemptsOf('B').at(-1)).toBeLessThan(40 * MINUTE);
-    expect(attemptsOf('D').at(-1)).toBeGreaterThanOrEqual(3 * HOUR);
-    const firsts = ['A', 'B', 'C', 'D', 'E'].map((action) => attemptsOf(action)[0]!);
+    expect(harness.attemptsOf('E')[0]).toBeLessThan(2 * MINUTE);
+    expect(harness.attemptsOf('B').at(-1)).toBeLessThan(40 * MINUTE);
+    expect(harness.attemptsOf('D').at(-1)).toBeGreaterThanOrEqual(3 * HOUR);
+    const firsts = ['A', 'B', 'C', 'D', 'E'].map((action) => harness.attemptsOf(action)[0]!);
     expect(firsts).toEqual(firsts.toSorted((a, b) => a - b));
   });
 
@@ -74,7 +65,7 @@ describe('userRegistration', () => {
     expect((failure as WorkflowFailedError).cause?.message).toBe('Never v1: failed; After v1: succeeded');
     const record = (await harness.ledger.readRegistration(id))!;
     expect(record).toMatchObject({ state: 'closed', outcome: 'failed', steps: [{ state: 'failed' }, { state: 'succeeded' }] });
-    const attempts = attemptsOf('Never');
+    const attempts = harness.attemptsOf('Never');
     expect(attempts).toHaveLength(130);
     expect(attempts.at(-1)).toBeGreaterThan(5 * DAY);
     expect(attempts.at(-1)).toBeLessThan(5 * DAY + HOUR);
@@ -91,11 +82,11 @@ describe('userRegistration', () => {
       { name: 'After', script: succeeds },
     ]);
     expect((await harness.run(id)).outcome).toBe('succeeded');
-    const [soon, later] = [attemptsOf('Soon'), attemptsOf('Later')];
+    const [soon, later] = [harness.attemptsOf('Soon'), harness.attemptsOf('Later')];
     expect(soon[1]! - soon[0]!).toBeGreaterThanOrEqual(10_000);
     expect(soon[1]! - soon[0]!).toBeLessThan(15_000);
     expect(later[1]! - later[0]!).toBeGreaterThanOrEqual(30 * MINUTE);
-    expect(attemptsOf('After')[0]).toBeLessThan(MINUTE);
+    expect(harness.attemptsOf('After')[0]).toBeLessThan(MINUTE);
   });
 
   it('does not try again what no retry can mend', async () => {
@@ -105,8 +96,8 @@ describe('userRegistration', () => {
     ]);
     const record = await harness.run(id);
     expect(record.outcome).toBe('failed');
-    expect(attemptsOf('Broken')).toHaveLength(1);
-    expect(attemptsOf('After')).toHaveLength(1);
+    expect(harness.attemptsOf('Broken')).toHaveLength(1);
+    expect(harness.attemptsOf('After')).toHaveLength(1);
   });
 
   it('holds a step that we could not run, without counting it', async () => {
@@ -114,7 +105,7 @@ describe('userRegistration', () => {
     const record = await harness.run(id);
     expect(record.outcome).toBe('succeeded');
     expect(record.steps[0]!.attempts.filter((attempt) => attempt.counted)).toEqual([]);
-    expect(attemptsOf('Held')).toHaveLength(21);
+    expect(harness.attemptsOf('Held')).toHaveLength(21);
   });
 
   it('parks a hanging receiver after one attempt, so that the next Action starts within a minute', async () => {
@@ -132,7 +123,7 @@ describe('userRegistration', () => {
       { name: 'After', script: succeeds },
     ]);
     expect((await harness.run(id)).outcome).toBe('succeeded');
-    expect(attemptsOf('After')[0]).toBeGreaterThanOrEqual(HOUR);
+    expect(harness.attemptsOf('After')[0]).toBeGreaterThanOrEqual(HOUR);
   });
 
   it('blocks the Actions after one that had to succeed and failed for good', async () => {
@@ -144,7 +135,7 @@ describe('userRegistration', () => {
     const record = await harness.run(id);
     expect(record.steps.map((step) => step.state)).toEqual(['succeeded', 'failed', 'blocked']);
     expect(record.outcome).toBe('failed');
-    expect(attemptsOf('After')).toEqual([]);
+    expect(harness.attemptsOf('After')).toEqual([]);
   });
 
   it('records a cancelled workflow as cancelled, after the attempt under way is dead', async () => {
@@ -159,7 +150,7 @@ describe('userRegistration', () => {
       { name: 'After', script: succeeds },
     ]);
     const handle = await harness.start(id);
-    await expect.poll(() => attemptsOf('Runs').length).toBe(1);
+    await expect.poll(() => harness.attemptsOf('Runs').length).toBe(1);
     await handle.cancel();
     const failure = await handle.result().catch((error: unknown) => error);
     expect((failure as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
@@ -196,7 +187,7 @@ describe('userRegistration', () => {
     const { events } = await handle.fetchHistory();
     const scheduled = events!.filter((event) => event.activityTaskScheduledEventAttributes?.activityType?.name === 'closeRegistration');
     expect(scheduled).toHaveLength(2);
-    expect(attemptsOf('A')).toHaveLength(1);
+    expect(harness.attemptsOf('A')).toHaveLength(1);
   });
 
   it('ends when the store does not know the registration, and says why', async () => {

@@ -1,0 +1,143 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { temporal } from '@temporalio/proto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { postgresMissing, type PostgresServer, startPostgres } from '../../examples/cluster/postgres.ts';
+import { type Receiver, startReceiver } from '../../examples/receiver.ts';
+import { workflowIdOf } from '../../workflows/messages.ts';
+import { done } from '../backup/cli.ts';
+import { type Fleet, startFleet } from '../crash/fleet.ts';
+import { type FleetLedger, openFleetLedger } from '../crash/fleet-ledger.ts';
+import { startTestDevServer, type TestDevServer } from '../helpers/dev-server.ts';
+import { bindTellingActions, deliveries } from './actions.ts';
+import { expectAllRanAndNothingElse, expectNothingLost } from './aftermath.ts';
+import { type SignUpLoad, startSignUps } from './sign-up-load.ts';
+import { until } from './until.ts';
+
+const ACTIONS = ['First', 'Second'];
+const [OLD_KEY, NEW_KEY] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')];
+/** All processes must have heard of the new key before the old one is done without: over a minute. */
+const REKEYED_WITHIN_MS = 240_000;
+const GO_ON_WITHIN_MS = 120_000;
+
+const missing = postgresMissing();
+if (missing !== null) console.warn(`operations on PostgreSQL are skipped, because ${missing}`);
+
+type EncodedPayload = { metadata: Record<string, string>; data: string };
+
+describe.skipIf(missing !== null)('two apis and two workers on PostgreSQL, while people sign up', () => {
+  const ends: (() => Promise<unknown>)[] = [];
+  let postgres: PostgresServer;
+  let server: TestDevServer;
+  let receiver: Receiver;
+  let url: string;
+  let fleet: Fleet;
+  let ledger: FleetLedger;
+  let load: SignUpLoad;
+  let waves = 0;
+
+  beforeAll(async () => {
+    postgres = await startPostgres();
+    ends.push(() => postgres.stop());
+    server = await startTestDevServer();
+    ends.push(() => server.stop());
+    receiver = await startReceiver(() => ({ status: 200 }));
+    ends.push(() => receiver.close());
+    url = await postgres.ensureDatabase('usher');
+    fleet = await startFleet({ postgresPort: postgres.port, database: 'usher', temporalAddress: server.address, apis: 2, workers: 2, env: { USHER_MASTER_KEY: OLD_KEY } });
+    ends.push(() => fleet.stop());
+    ledger = openFleetLedger(url);
+    ends.push(() => ledger.close());
+    await bindTellingActions(fleet.management, receiver, ACTIONS);
+  });
+  afterAll(async () => {
+    for (const end of ends.toReversed()) await end();
+  });
+
+  function signUps(): SignUpLoad {
+    return startSignUps({ clients: 2, signUp: (email) => fleet.signUp(email), pauseMs: () => 250, name: `wave-${++waves}` });
+  }
+
+  async function goesOn(): Promise<void> {
+    const before = load.acknowledged.length;
+    await until('people sign up', () => load.acknowledged.length >= before + 3, GO_ON_WITHIN_MS);
+  }
+
+  async function allClosed(): Promise<void> {
+    await until('all registrations are closed', async () => (await ledger.countOpen()) === 0, GO_ON_WITHIN_MS);
+  }
+
+  /** What Temporal has of a registration's input, as the decode endpoint gives it. */
+  async function decodedInput(registrationId: string): Promise<unknown> {
+    const { events } = await server.client.workflow.getHandle(workflowIdOf(registrationId)).fetchHistory();
+    const payloads = events!.flatMap((event) => event.workflowExecutionStartedEventAttributes?.input?.payloads ?? []).map(asJson);
+    expect(payloads).toHaveLength(1);
+    const answer = await fleet.management.call<{ payloads: EncodedPayload[] }>('POST', '/usher/codec/decode', { payloads });
+    return JSON.parse(Buffer.from(answer.payloads[0]!.data, 'base64').toString());
+  }
+
+  test('the master key and the codec key are replaced, process by process: nobody is refused, nothing fails, and the old key is not needed any more', async () => {
+    load = signUps();
+    await goesOn();
+    const early = await until('one has run', async () => (await ledger.registrations()).find(({ outcome }) => outcome === 'succeeded'), GO_ON_WITHIN_MS);
+    // As docs/data-protection.md says.
+    for (const member of fleet.members) await member.replace({ env: { USHER_MASTER_KEY: NEW_KEY, USHER_MASTER_KEY_PREVIOUS: OLD_KEY } });
+    await fleet.management.call('POST', '/usher/keys/master/rekey');
+    await fleet.management.call('POST', '/usher/keys/codec/rotate');
+    await until('all is wrapped under the new key', async () => (await fleet.management.call<{ master: { rekey: { status: string } } }>('GET', '/usher/keys')).master.rekey.status === 'done', REKEYED_WITHIN_MS);
+    for (const member of fleet.members) await member.replace({ env: { USHER_MASTER_KEY_PREVIOUS: '' } });
+    await goesOn();
+    await load.stop();
+    await allClosed();
+
+    const after = { load, actions: ACTIONS, emails: await ledger.emails(), registrations: await ledger.registrations(), received: deliveries(receiver) };
+    expectNothingLost(after);
+    expectAllRanAndNothingElse(after);
+    for (const { steps } of after.registrations) expect(steps.map(({ attempts }) => attempts.map(({ outcome }) => outcome)), 'no attempt has failed').toEqual(ACTIONS.map(() => ['succeeded']));
+    expect(await ledger.masterKeys()).toHaveLength(1);
+    expect(await decodedInput(early.id)).toMatchObject({ registrationId: early.id });
+    expect(await decodedInput(after.registrations.at(-1)!.id)).toMatchObject({ registrationId: after.registrations.at(-1)!.id });
+  }, 400_000);
+
+  test('a backup holds all who were answered before it, and what was open in it finishes after a restore under the running processes', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'usher-operations-'));
+    ends.push(() => rm(dir, { recursive: true, force: true }));
+    const env = { DATABASE_URL: url, USHER_MASTER_KEY: NEW_KEY };
+    const file = join(dir, 'backup.gz');
+    load = signUps();
+    await goesOn();
+    const before = [...load.acknowledged];
+    const ran = new Set((await ledger.registrations()).filter(({ outcome }) => outcome === 'succeeded').map(({ id }) => id));
+    await done(dir, ['backup', file], env);
+    await goesOn();
+    await load.stop();
+    await allClosed();
+    const delivered = deliveries(receiver).length;
+
+    load = signUps();
+    const pids = fleet.members.map((member) => member.pid());
+    await done(dir, ['restore', '--replace', file], env);
+    for (const [index, member] of fleet.members.entries()) {
+      await until(`${member.name} has started anew`, () => member.pid() !== undefined && member.pid() !== pids[index], GO_ON_WITHIN_MS);
+    }
+    await goesOn();
+    await load.stop();
+    await allClosed();
+
+    expect(await ledger.emails()).toEqual(expect.arrayContaining(before));
+    const registrations = await ledger.registrations();
+    for (const { email, outcome } of registrations) expect({ email, outcome }).toEqual({ email, outcome: 'succeeded' });
+    // What had succeeded when the backup was made does not run again.
+    const again = new Set(deliveries(receiver).slice(delivered).map(({ email }) => email));
+    for (const { id, email } of registrations) if (ran.has(id)) expect(again).not.toContain(email);
+    expect(ran.size).toBeGreaterThan(5);
+  }, 400_000);
+});
+
+/** As proto3 JSON has it. */
+function asJson({ metadata, data }: temporal.api.common.v1.IPayload): EncodedPayload {
+  const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+  return { metadata: Object.fromEntries(Object.entries(metadata ?? {}).map(([name, value]) => [name, base64(value)])), data: base64(data ?? new Uint8Array()) };
+}
