@@ -17,6 +17,7 @@ import { type SignUpLoad, startSignUps } from './sign-up-load.ts';
 import { until } from './until.ts';
 
 const ACTIONS = ['First', 'Second'];
+const TRIGGER = '/usher/triggers/post-user-registration';
 const [OLD_KEY, NEW_KEY] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')];
 /** All processes must have heard of the new key before the old one is done without: over a minute. */
 const REKEYED_WITHIN_MS = 240_000;
@@ -69,13 +70,13 @@ describe.skipIf(missing !== null)('two apis and two workers on PostgreSQL, while
     await until('all registrations are closed', async () => (await ledger.countOpen()) === 0, GO_ON_WITHIN_MS);
   }
 
-  /** What Temporal has of a registration's input, as the decode endpoint gives it. */
-  async function decodedInput(registrationId: string): Promise<unknown> {
+  /** What Temporal has of a registration's input: under which key, and as the decode endpoint gives it. */
+  async function inputOf(registrationId: string): Promise<{ keyId: string | undefined; decoded: unknown }> {
     const { events } = await server.client.workflow.getHandle(workflowIdOf(registrationId)).fetchHistory();
     const payloads = events!.flatMap((event) => event.workflowExecutionStartedEventAttributes?.input?.payloads ?? []).map(asJson);
     expect(payloads).toHaveLength(1);
     const answer = await fleet.management.call<{ payloads: EncodedPayload[] }>('POST', '/usher/codec/decode', { payloads });
-    return JSON.parse(Buffer.from(answer.payloads[0]!.data, 'base64').toString());
+    return { keyId: payloads[0]!.metadata['encryption-key-id'], decoded: JSON.parse(Buffer.from(answer.payloads[0]!.data, 'base64').toString()) };
   }
 
   test('the master key and the codec key are replaced, process by process: nobody is refused, nothing fails, and the old key is not needed any more', async () => {
@@ -97,8 +98,11 @@ describe.skipIf(missing !== null)('two apis and two workers on PostgreSQL, while
     expectAllRanAndNothingElse(after);
     for (const { steps } of after.registrations) expect(steps.map(({ attempts }) => attempts.map(({ outcome }) => outcome)), 'no attempt has failed').toEqual(ACTIONS.map(() => ['succeeded']));
     expect(await ledger.masterKeys()).toHaveLength(1);
-    expect(await decodedInput(early.id)).toMatchObject({ registrationId: early.id });
-    expect(await decodedInput(after.registrations.at(-1)!.id)).toMatchObject({ registrationId: after.registrations.at(-1)!.id });
+    const late = after.registrations.at(-1)!;
+    const [before, since] = [await inputOf(early.id), await inputOf(late.id)];
+    expect(before.decoded).toMatchObject({ registrationId: early.id });
+    expect(since.decoded).toMatchObject({ registrationId: late.id });
+    expect(since.keyId).not.toBe(before.keyId);
   }, 400_000);
 
   test('a backup holds all who were answered before it, and what was open in it finishes after a restore under the running processes', async () => {
@@ -110,7 +114,13 @@ describe.skipIf(missing !== null)('two apis and two workers on PostgreSQL, while
     await goesOn();
     const before = [...load.acknowledged];
     const ran = new Set((await ledger.registrations()).filter(({ outcome }) => outcome === 'succeeded').map(({ id }) => id));
+    // So that some are open in it.
+    await fleet.management.call('POST', `${TRIGGER}/pause`);
+    const held = load.acknowledged.length;
+    await goesOn();
+    const open = load.acknowledged.slice(held);
     await done(dir, ['backup', file], env);
+    await fleet.management.call('POST', `${TRIGGER}/resume`);
     await goesOn();
     await load.stop();
     await allClosed();
@@ -123,16 +133,19 @@ describe.skipIf(missing !== null)('two apis and two workers on PostgreSQL, while
       await until(`${member.name} has started anew`, () => member.pid() !== undefined && member.pid() !== pids[index], GO_ON_WITHIN_MS);
     }
     await goesOn();
+    // It was paused when the backup was made.
+    await fleet.management.call('POST', `${TRIGGER}/resume`);
     await load.stop();
     await allClosed();
 
-    expect(await ledger.emails()).toEqual(expect.arrayContaining(before));
+    expect(await ledger.emails()).toEqual(expect.arrayContaining([...before, ...open]));
     const registrations = await ledger.registrations();
     for (const { email, outcome } of registrations) expect({ email, outcome }).toEqual({ email, outcome: 'succeeded' });
     // What had succeeded when the backup was made does not run again.
     const again = new Set(deliveries(receiver).slice(delivered).map(({ email }) => email));
     for (const { id, email } of registrations) if (ran.has(id)) expect(again).not.toContain(email);
     expect(ran.size).toBeGreaterThan(5);
+    for (const email of open) expect(again).toContain(email);
   }, 400_000);
 });
 
