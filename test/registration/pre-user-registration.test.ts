@@ -100,7 +100,8 @@ describe('the seed Action that looks at TLS fingerprints', () => {
 });
 
 async function eventOf(app: TestApp, fields: Record<string, unknown>, headers: Record<string, string> = {}) {
-  await app.bind('pre-user-registration', [action('Print', 'console.log(JSON.stringify(event));', { secrets: { KEY: 'the-secret' } })]);
+  // Too short to be masked in what is logged.
+  await app.bind('pre-user-registration', [action('Print', 'console.log(JSON.stringify(event));', { secrets: { KEY: 'value' } })]);
   expect((await signUp(app, fields, headers)).status).toBe(200);
   const log = await newestLog(app, 'ss');
   const found = await execution(log.details.actions.executions[0], app);
@@ -124,7 +125,7 @@ describe('the event', () => {
         method: 'POST',
         user_agent: 'curl/8',
       },
-      secrets: { KEY: 'the-secret' },
+      secrets: { KEY: 'value' },
       tenant: { id: 'usher' },
       transaction: { acr_values: [], locale: '', requested_scopes: [], ui_locales: [] },
       user: {
