@@ -6,12 +6,12 @@ import type { Row } from './schema.ts';
  *
  * A failure counts here when it counts in its step and a retry may mend it, whatever it was: the receiver that refuses,
  * and the deployment that breaks everywhere, are both better tried by one than by thousands. What no retry can mend
- * (`retryable: false`, code that does not load) ends its own step and says nothing about the next one. Failures of one
- * step in a row are one failure: a single registration that an Action cannot digest is no outage. Attempts that did not
- * end by the Action's own doing (lost, cancelled) say nothing either.
+ * (`retryable: false`, code that does not load) ends its own step and says nothing about the next one. However often a
+ * step has failed since the last success, it is one failure: two or three registrations that an Action cannot digest are
+ * no outage. Attempts that did not end by the Action's own doing (lost, cancelled) say nothing either.
  */
 
-/** Failures in a row after which a receiver is taken to be down. */
+/** Steps that have failed since the last success after which a receiver is taken to be down. */
 export const DOWN_AFTER_FAILURES = 10;
 const FIRST_PROBE_MS = 30_000;
 const MAX_PROBE_MS = 5 * 60_000;
@@ -43,14 +43,14 @@ export function beginProbe(stepId: string, now: number, untilMs: number): Change
 export function afterSuccess(row: FlowRow | undefined, now: number): Change | null {
   if (row === undefined) return null;
   if (row.down_since !== null) return recovering(now);
-  return row.failures === 0 ? null : { failures: 0, last_failed_step_id: null };
+  return row.failures === 0 ? null : { failures: 0, failed_step_ids: null };
 }
 
 /** The receiver is up, or a person says so: what is held is let go. */
 export function recovering(now: number): Change {
   return {
     failures: 0,
-    last_failed_step_id: null,
+    failed_step_ids: null,
     down_since: null,
     probe_step_id: null,
     probe_until: null,
@@ -62,7 +62,7 @@ export function recovering(now: number): Change {
 
 /** After a failure that counts and that a retry may mend. Null when nothing changes. */
 export function afterFailureOf(stepId: string, row: FlowRow | undefined, now: number): Change | null {
-  if (row === undefined) return { failures: 1, last_failed_step_id: stepId };
+  if (row === undefined) return { failures: 1, failed_step_ids: JSON.stringify([stepId]) };
   if (row.down_since !== null) {
     // Attempts that began before say nothing new.
     if (row.probe_step_id !== stepId) return null;
@@ -70,9 +70,10 @@ export function afterFailureOf(stepId: string, row: FlowRow | undefined, now: nu
     const delayMs = Math.min(FIRST_PROBE_MS * 2 ** (failures - DOWN_AFTER_FAILURES), MAX_PROBE_MS);
     return { failures, probe_step_id: null, probe_until: null, next_probe_at: now + delayMs };
   }
-  if (row.last_failed_step_id === stepId) return null;
+  const failed = row.failed_step_ids === null ? [] : (JSON.parse(row.failed_step_ids) as string[]);
+  if (failed.includes(stepId)) return null;
   const failures = row.failures + 1;
-  const change: Change = { failures, last_failed_step_id: stepId };
+  const change: Change = { failures, failed_step_ids: JSON.stringify([...failed, stepId]) };
   if (failures < DOWN_AFTER_FAILURES) return change;
   return { ...change, down_since: now, next_probe_at: now + FIRST_PROBE_MS, recovering_since: null, next_release_at: null };
 }

@@ -186,6 +186,16 @@ describeEachStore('holding steps back', (fresh) => {
     expect(await claim(20)).toMatchObject({ claim: 'claimed' });
   });
 
+  test('a few registrations that an Action cannot digest are no outage, however often they fail by turns', async () => {
+    const { usher, claim, fail, flow } = await line(3);
+    for (let failures = 0; failures < 12; failures++) {
+      await fail(failures % 2);
+      await letTimePass(usher, HOUR);
+    }
+    expect(await flow.actions()).toEqual([]);
+    expect(await claim(2)).toMatchObject({ claim: 'claimed' });
+  });
+
   test('a success in between begins the count anew', async () => {
     const { succeed, fail, flow } = await line(20);
     for (let index = 0; index < 9; index++) await fail(index);

@@ -20,7 +20,7 @@ export function flowRoutes({ flow }: { flow: FlowStore }): Route[] {
         method: 'get',
         path: '/usher/flow',
         summary: 'See what is paused, down or recovering',
-        description: `An Action's receiver is taken to be down when attempts at the Action have failed in ten registrations in a row. Then one step at a time tries for all, and the others are held, without using up attempts, until one succeeds.`,
+        description: `An Action's receiver is taken to be down when attempts at the Action have failed for ten different steps since one last succeeded. Then one step at a time tries for all, and the others are held, without using up attempts, until one succeeds.`,
         tag: 'operations',
         scopes: ['read:executions'],
         returns: FLOW,

@@ -31,7 +31,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('paused_at', 'bigint')
     .addColumn('paused_by', 'text')
     .addColumn('failures', 'integer', (c) => c.notNull().defaultTo(0))
-    .addColumn('last_failed_step_id', 'text')
+    .addColumn('failed_step_ids', 'text')
     .addColumn('down_since', 'bigint')
     .addColumn('probe_step_id', 'text')
     .addColumn('probe_until', 'bigint')

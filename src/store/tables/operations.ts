@@ -5,9 +5,10 @@ export interface FlowTable {
   /** Since when it is paused, and by which client. */
   paused_at: number | null;
   paused_by: string | null;
-  /** Failures in a row over all registrations; those of one step in a row are one. While it is down, also its probes. */
+  /** How many steps have failed since the last success. While it is down, its probes count too. */
   failures: number;
-  last_failed_step_id: string | null;
+  /** JSON: which ones, until it is down. */
+  failed_step_ids: string | null;
   /** Its receiver is taken to be down since then: one probe tries, the other steps are held. */
   down_since: number | null;
   /** The step that tries for all, and until when it is taken to be trying. */
