@@ -1,5 +1,3 @@
-import { SHARE_OF_ONE_ACTION } from '../src/domain/worker-slots.ts';
-
 /** Keeps one Action from taking all sandboxes of this worker. */
 export interface SandboxShares {
   /** For one attempt. */
@@ -13,8 +11,8 @@ export interface Share {
   give(): void;
 }
 
-/** @param most that one Action may have at a time. @default half of a worker's */
-export function createSandboxShares(most: number = SHARE_OF_ONE_ACTION): SandboxShares {
+/** @param most that one Action may have at a time. */
+export function createSandboxShares(most: number): SandboxShares {
   const taken = new Map<string, number>();
   return {
     open() {

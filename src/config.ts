@@ -3,6 +3,7 @@ import ipaddr from 'ipaddr.js';
 import { resolve } from 'node:path';
 import { DEFAULT_RETENTION, type Retention } from './domain/retention.ts';
 import { DEFAULT_RATE_LIMITS, type RateLimits } from './domain/rate-limits.ts';
+import { DEFAULT_WORKER_SANDBOXES } from './domain/worker-slots.ts';
 import { temporalSettings, type TemporalSettings } from './temporal/connection.ts';
 
 /** What Usher was told from outside, checked and complete. Functions receive single values of it, never the whole. */
@@ -35,6 +36,8 @@ export interface Config {
   smtp: { url: string; from: string } | null;
   /** Where text messages go; null: they are kept and shown. */
   smsGateway: { url: string; authorization: string | null } | null;
+  /** Attempts at once in one worker. */
+  workerSandboxes: number;
   logLevel: string;
   /** Of the listener for health and metrics; null: 9464, or the next free one. */
   opsPort: number | null;
@@ -91,6 +94,7 @@ export const VARIABLES = {
   USHER_MAIL_FROM: { default: 'none', about: 'Address that mails come from, such as `Example <no-reply@example.com>`.', parse: pattern(/^[^\r\n]*[^\s@<>]+@[\w.-]+>?$/, 'an address, e.g. Example <no-reply@example.com>') },
   USHER_SMS_URL: { default: 'none', about: 'HTTP gateway for text messages, which gets a `POST` of `{"to", "from"?, "text"}`. Without it, they are kept and shown on that page too.', parse: url('http', 'https') },
   USHER_SMS_AUTHORIZATION: { default: 'none', about: 'Value of the header `Authorization` for that gateway.', parse: pattern(/^[\x20-\x7e]+$/, 'the value of a header, e.g. Bearer …') },
+  USHER_WORKER_SANDBOXES: { default: String(DEFAULT_WORKER_SANDBOXES), about: 'Actions that a worker runs at once; half of them at most are of one Action. Give the api the same number: it lets go what waits for its turn.', parse: workerSandboxes },
   USHER_OPS_PORT: { default: String(DEFAULT_OPS_PORT), about: 'Port of a role for `/healthz`, `/readyz` and `/metrics`. When not set and taken, the next free one; under `npm start`, the worker has the one after the API\'s.', parse: port },
   USHER_OPS_HOST: { default: '127.0.0.1', about: 'Address that this port is opened on. It has no authentication.', parse: text },
   USHER_TEMPORAL_UI_URL: { default: 'none', about: "Base URL of the Web UI of a Temporal server of your own, for the links to it in executions. The development server's is known.", parse: baseUrl },
@@ -155,6 +159,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, workingDir: string): Config {
     retention: read('USHER_RETENTION_DAYS', VARIABLES.USHER_RETENTION_DAYS) ?? DEFAULT_RETENTION,
     smtp: smtpUrl === null || mailFrom === null ? null : { url: smtpUrl, from: mailFrom },
     smsGateway: smsUrl === null ? null : { url: smsUrl, authorization: smsAuthorization },
+    workerSandboxes: read('USHER_WORKER_SANDBOXES', VARIABLES.USHER_WORKER_SANDBOXES) ?? DEFAULT_WORKER_SANDBOXES,
     logLevel: read('USHER_LOG_LEVEL', VARIABLES.USHER_LOG_LEVEL) ?? VARIABLES.USHER_LOG_LEVEL.default,
     opsPort: read('USHER_OPS_PORT', VARIABLES.USHER_OPS_PORT),
     opsHost: read('USHER_OPS_HOST', VARIABLES.USHER_OPS_HOST) ?? VARIABLES.USHER_OPS_HOST.default,
@@ -211,6 +216,11 @@ function port(value: string): number {
   const number = Number(value);
   if (!/^\d+$/.test(value) || number > 65_535) throw new Error(`must be a port from 0 to 65535, not "${value}"`);
   return number;
+}
+
+function workerSandboxes(value: string): number {
+  if (!/^\d{1,3}$/.test(value) || Number(value) < 2) throw new Error(`must be a number from 2 to 999, not "${value}"`);
+  return Number(value);
 }
 
 function origin(value: string): string {

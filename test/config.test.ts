@@ -36,6 +36,7 @@ test('with an empty environment everything has its default', () => {
     retention: { registrations: 90, logs: 30 },
     smtp: null,
     smsGateway: null,
+    workerSandboxes: 16,
     logLevel: 'info',
     opsPort: null,
     opsHost: '127.0.0.1',
@@ -77,6 +78,7 @@ test('each variable is read', () => {
     USHER_MAIL_FROM: 'Example <no-reply@example.com>',
     USHER_SMS_URL: 'https://sms.example.com/send',
     USHER_SMS_AUTHORIZATION: 'Bearer gateway-token',
+    USHER_WORKER_SANDBOXES: '40',
     USHER_OPS_PORT: '9000',
     USHER_OPS_HOST: '0.0.0.0',
     USHER_TEMPORAL_UI_URL: 'https://temporal.example.com/ui/',
@@ -108,6 +110,7 @@ test('each variable is read', () => {
     retention: { registrations: null, logs: 7 },
     smtp: { url: 'smtps://usher:p%40ss@mail.example.com', from: 'Example <no-reply@example.com>' },
     smsGateway: { url: 'https://sms.example.com/send', authorization: 'Bearer gateway-token' },
+    workerSandboxes: 40,
     logLevel: 'debug',
     opsPort: 9000,
     opsHost: '0.0.0.0',
@@ -162,6 +165,8 @@ test.each([
   ['USHER_MAIL_FROM', 'a@example.com\r\nBcc: b@example.com'],
   ['USHER_SMS_URL', 'sms.example.com'],
   ['USHER_SMS_AUTHORIZATION', 'a\nb'],
+  ['USHER_WORKER_SANDBOXES', '1'],
+  ['USHER_WORKER_SANDBOXES', '8.5'],
   ['USHER_LOG_LEVEL', 'verbose'],
 ])('%s=%s is refused by name, with what it must be', (name, value) => {
   const problems = problemsOf({ USHER_TRUST_PROXY: '10.0.0.0/8', [name]: value });

@@ -8,7 +8,7 @@ import { createSandboxShares } from '../../activities/sandbox-shares.ts';
 import { createVersionCache } from '../builds/version-cache.ts';
 import { createShownUserId } from '../domain/shown-user-id.ts';
 import { VERSION } from '../domain/version.ts';
-import { WORKER_SANDBOXES, WORKER_TASKS } from '../domain/worker-slots.ts';
+import { shareOfOneAction, workerTasks } from '../domain/worker-slots.ts';
 import { openInstallation, takeLock } from '../installation.ts';
 import { createWatchAttempt } from '../observe/attempts.ts';
 import { watchCloses } from '../observe/closes.ts';
@@ -44,7 +44,7 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
   const lost = database.dialect === 'sqlite' ? await ledger.endLostAttempts({ exceptWorkerId: workerId }) : 0;
   if (lost > 0) logger.warn({ attempts: lost }, 'attempts of a worker that died are ended; their steps run again');
 
-  const sandbox = await startSandboxes({ slots: WORKER_SANDBOXES, givesWay: true, maxWaitMs: MAX_WAIT_MS, watch: watchSandboxes(metrics, 'actions') }, options);
+  const sandbox = await startSandboxes({ slots: config.workerSandboxes, givesWay: true, maxWaitMs: MAX_WAIT_MS, watch: watchSandboxes(metrics, 'actions') }, options);
   const leases = createLeaseKeeper({ ledger, workerId, logger });
   leases.start();
 
@@ -61,8 +61,8 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
       namespace: endpoint.namespace,
       payloadKeys,
       ledgerActivities: createLedgerActivities(watchCloses(ledger, { database, metrics, tracing })),
-      actionActivities: createActionActivities({ ledger, sandbox, leases, shares: createSandboxShares(), watchAttempt: createWatchAttempt({ metrics, tracing, logger, shownUserId: createShownUserId(keyring) }), workerId, logger, versions: createVersionCache({ database, keyring, dataDir: config.dataDir }) }),
-      tasks: WORKER_TASKS,
+      actionActivities: createActionActivities({ ledger, sandbox, leases, shares: createSandboxShares(shareOfOneAction(config.workerSandboxes)), watchAttempt: createWatchAttempt({ metrics, tracing, logger, shownUserId: createShownUserId(keyring) }), workerId, logger, versions: createVersionCache({ database, keyring, dataDir: config.dataDir }) }),
+      tasks: workerTasks(config.workerSandboxes),
       cacheDir: paths.cache,
       deployment: config.temporalDeployment === null ? null : { name: config.temporalDeployment, version: VERSION },
     });

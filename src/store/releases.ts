@@ -1,4 +1,4 @@
-import { SHARE_OF_ONE_ACTION } from '../domain/worker-slots.ts';
+import { DEFAULT_WORKER_SANDBOXES, shareOfOneAction } from '../domain/worker-slots.ts';
 import type { Database, Queryable } from './database.ts';
 import { changeFlow, flowIdOf, type FlowRow, lockFlow, POST_USER_REGISTRATION_FLOW } from './flow-rows.ts';
 import { policyOf } from './ledger-rows.ts';
@@ -22,7 +22,8 @@ export interface Releases {
   down(): Promise<string[]>;
 }
 
-export function createReleases({ database }: { database: Database }): Releases {
+/** @param workerSandboxes of each worker. */
+export function createReleases({ database, workerSandboxes = DEFAULT_WORKER_SANDBOXES }: { database: Database; workerSandboxes?: number }): Releases {
   const { db } = database;
 
   /** Writes to one row of `flow`, as it is under its lock. */
@@ -60,7 +61,7 @@ export function createReleases({ database }: { database: Database }): Releases {
   async function fill(actionId: string, reason: 'concurrency' | 'busy'): Promise<number> {
     return await locked(flowIdOf(actionId), async (tx) => {
       // How many workers there are is not known; each has room for so many.
-      const limit = reason === 'busy' ? SHARE_OF_ONE_ACTION : await limitOf(tx, actionId);
+      const limit = reason === 'busy' ? shareOfOneAction(workerSandboxes) : await limitOf(tx, actionId);
       const { free } = await roomLeft(database, tx, actionId, limit);
       return free <= 0 ? 0 : (await letGo(database, tx, { actionId, reasons: [reason] }, free)).length;
     });
