@@ -1,8 +1,14 @@
+import { newId } from '../../src/domain/ids.ts';
+import { DEFAULT_STEP_POLICY } from '../../src/domain/policy.ts';
 import { lookSignal, workflowIdOf } from '../../workflows/messages.ts';
-import { type Harness, HOUR, succeeds } from '../workflows/harness.ts';
+import { until } from '../e2e/until.ts';
+import { fails, hanging, type Harness, HOUR, succeeds } from '../workflows/harness.ts';
 
-/** The paths through the workflow whose histories are kept: each runs one registration and returns its id. */
-export const SCENARIOS: Record<string, (harness: Harness) => Promise<string>> = {
+/** Runs one registration. @returns its id. */
+type Scenario = (harness: Harness) => Promise<string>;
+
+/** The paths through the workflow whose histories are kept. */
+export const SCENARIOS: Record<string, Scenario> = {
   'all-succeeded': (harness) => runAll(harness, [{ name: 'A', script: succeeds }, { name: 'B', script: succeeds }]),
 
   'retried-then-succeeded': (harness) => runAll(harness, [{ name: 'A', script: ({ attempt }) => (attempt < 3 ? { error: {} } : {}) }]),
@@ -23,26 +29,32 @@ export const SCENARIOS: Record<string, (harness: Harness) => Promise<string>> = 
   'held': (harness) => runAll(harness, [{ name: 'A', script: ({ attempt }) => (attempt < 3 ? 'not-run' : {}) }]),
 
   'unrecorded': async (harness) => {
-    const { settleAttempt } = harness.ledger;
-    let refused = false;
-    harness.ledger.settleAttempt = (end) => {
-      if (refused) return settleAttempt(end);
-      refused = true;
-      return Promise.reject(new Error('the disk is full'));
-    };
+    refuseFirstRecord(harness);
     return await runAll(harness, [{ name: 'A', script: succeeds }]);
+  },
+
+  'unrecorded-then-retried': async (harness) => {
+    refuseFirstRecord(harness);
+    return await runAll(harness, [{ name: 'A', script: ({ attempt }) => (attempt === 1 ? { error: {} } : {}) }]);
+  },
+
+  'unknown-registration': async (harness) => {
+    const id = newId();
+    await harness.start(id);
+    return await ended(harness, id);
+  },
+
+  'signalled-while-loading': async (harness) => {
+    const id = await harness.register([{ name: 'A', script: succeeds }]);
+    lookBefore('loadOpenSteps', 1, harness, id);
+    await harness.run(id);
+    return id;
   },
 
   'signalled-while-closing': async (harness) => {
     const id = await harness.register([{ name: 'A', script: succeeds }]);
-    const handle = await harness.start(id);
-    let signalled = false;
-    harness.before(async (activity) => {
-      if (activity !== 'closeRegistration' || signalled) return;
-      signalled = true;
-      await handle.signal(lookSignal);
-    });
-    await handle.result();
+    lookBefore('closeRegistration', 1, harness, id);
+    await harness.run(id);
     return id;
   },
 
@@ -58,6 +70,40 @@ export const SCENARIOS: Record<string, (harness: Harness) => Promise<string>> = 
   'cancelled-by-look': async (harness) => {
     const id = await parked(harness, [{ name: 'A', script: () => ({ error: {} }) }, { name: 'B', script: succeeds }]);
     await harness.ask((commands, tx) => commands.cancel(tx, id));
+    return await ended(harness, id);
+  },
+
+  'cancelled-while-an-attempt-runs': async (harness) => {
+    const { id, handle } = await running(harness);
+    await handle.cancel();
+    return await ended(harness, id);
+  },
+
+  'cancelled-by-look-while-an-attempt-runs': async (harness) => {
+    const { id } = await running(harness);
+    await harness.ask((commands, tx) => commands.cancel(tx, id));
+    return await ended(harness, id);
+  },
+
+  'skipped-while-an-attempt-runs': async (harness) => {
+    const { id } = await running(harness);
+    const stepId = await firstStep(harness, id);
+    await harness.ask((commands, tx) => commands.skip(tx, id, stepId));
+    return await ended(harness, id);
+  },
+
+  'redriven-while-an-attempt-runs': async (harness) => {
+    const { id, seen } = await running(harness);
+    const { isStepOpen } = harness.ledger;
+    // The attempt has been told that its workflow stops it, and asks whether it is still wanted.
+    let asked = false;
+    harness.ledger.isStepOpen = async (stepId) => {
+      asked = true;
+      return await isStepOpen(stepId);
+    };
+    await harness.ask((commands, tx) => commands.redrive(tx, id, { steps: 'all', version: 'pinned' }));
+    await until('the attempt has asked', () => asked);
+    seen.succeed();
     return await ended(harness, id);
   },
 
@@ -93,6 +139,68 @@ export const SCENARIOS: Record<string, (harness: Harness) => Promise<string>> = 
     return await ended(harness, id);
   },
 };
+
+/** Those on a server that asks for a new run soon: of each, the history of the first run is kept. */
+export const CONTINUED: Record<string, Scenario> = {
+  'continued-as-new-by-look': async (harness) => {
+    const policy = { quick: { ...DEFAULT_STEP_POLICY.quick, attempts: 1 } };
+    const id = await harness.register([{ name: 'A', script: fails, policy }]);
+    await harness.dispatch();
+    const firstRun = await runIdOf(harness, id);
+    const stepId = await firstStep(harness, id);
+    const isParked = async () => (await harness.ledger.readRegistration(id))!.steps[0]!.state === 'parked';
+    for (let attempts = 1; (await runIdOf(harness, id)) === firstRun; attempts++) {
+      await until('it is parked', async () => harness.made.length === attempts && (await isParked()));
+      await harness.ask((commands, tx) => commands.retryNow(tx, id, stepId));
+      await until('it is tried again', () => harness.made.length > attempts);
+    }
+    await harness.ask((commands, tx) => commands.cancel(tx, id));
+    return await ended(harness, id);
+  },
+
+  'continued-as-new-while-held': (harness) => runAll(harness, [
+    { name: 'A', script: ({ attempt }) => (attempt < 5 ? Promise.resolve({ outcome: 'not-run', reason: 'no free slot', delayMs: 100 }) : {}) },
+  ]),
+
+  'continued-as-new-while-closing': async (harness) => {
+    const id = await harness.register([{ name: 'A', script: succeeds }]);
+    lookBefore('closeRegistration', 4, harness, id);
+    await harness.run(id);
+    return id;
+  },
+};
+
+/** A registration with an attempt under way, which ends when it is killed or told to. */
+async function running(harness: Harness) {
+  const { seen, script } = hanging();
+  const id = await harness.register([{ name: 'A', script }, { name: 'B', script: succeeds }]);
+  await harness.dispatch();
+  await until('the attempt is under way', () => harness.made.length === 1);
+  return { id, seen, handle: harness.env.client.workflow.getHandle(workflowIdOf(id)) };
+}
+
+/** The end of the first attempt cannot be written by whoever made it. */
+function refuseFirstRecord({ ledger }: Harness): void {
+  const { settleAttempt } = ledger;
+  let refused = false;
+  ledger.settleAttempt = (end) => {
+    if (refused) return settleAttempt(end);
+    refused = true;
+    return Promise.reject(new Error('the disk is full'));
+  };
+}
+
+/** Sends a look while this activity is under way, the first `times` that it is. */
+function lookBefore(name: string, times: number, harness: Harness, id: string): void {
+  let looks = 0;
+  harness.before(async (activity) => {
+    if (activity === name && looks++ < times) await harness.env.client.workflow.getHandle(workflowIdOf(id)).signal(lookSignal);
+  });
+}
+
+async function runIdOf(harness: Harness, id: string): Promise<string> {
+  return (await harness.env.client.workflow.getHandle(workflowIdOf(id)).describe()).runId;
+}
 
 /** A registration of which something is parked, and waits. */
 async function parked(harness: Harness, actions: Parameters<Harness['register']>[0]): Promise<string> {

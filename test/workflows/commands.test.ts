@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { InvocationResult } from '../../src/domain/invocation.ts';
 import type { RegistrationRecord } from '../../src/store/ledger.ts';
 import { workflowIdOf } from '../../workflows/messages.ts';
-import { createHarness, fails, type Harness, HOUR, MINUTE, type Script, SECOND, succeeds } from './harness.ts';
+import { createHarness, fails, hanging, type Harness, HOUR, MINUTE, SECOND, succeeds } from './harness.ts';
 
 const WAIT = { onFailure: 'wait' } as const;
 const DONE = { changed: true };
@@ -37,19 +36,6 @@ async function statesOf(id: string): Promise<string[]> {
 async function workflowOf(id: string): Promise<{ runId: string; ended: boolean }> {
   const { runId, status } = await harness.env.client.workflow.getHandle(workflowIdOf(id)).describe();
   return { runId, ended: status.name !== 'RUNNING' };
-}
-
-/** An Action that runs until it is told to end, or is killed. */
-function hanging() {
-  const seen = { killed: 0, succeed: () => undefined as void };
-  const script: Script = ({ signal }) => new Promise<InvocationResult>((resolve) => {
-    seen.succeed = () => resolve({ outcome: 'succeeded', startedAt: 0, durationMs: 0, logs: [], logsTruncated: false, calls: [], cacheChanges: [], commands: [] });
-    signal.addEventListener('abort', () => {
-      seen.killed++;
-      resolve({ outcome: 'cancelled' });
-    });
-  });
-  return { seen, script };
 }
 
 describe('cancelling', () => {

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { InvocationResult } from '../../src/domain/invocation.ts';
+import { openAppStore } from '../helpers/app-store.ts';
 import { createHarness, type Harness, MINUTE, type Script, SECOND, succeeds } from './harness.ts';
 
 /** The harness names an Action by its place. */
@@ -25,7 +26,7 @@ async function failuresBefore(failures: number): Promise<void> {
 
 describe('an Action whose receiver is down', () => {
   it('is tried by one registration for all, holds up nothing else, and reaches everybody soon after it is up again', async () => {
-    harness = await createHarness();
+    harness = await createHarness({ openStore: openAppStore });
     await failuresBefore(8);
     const up = 20 * MINUTE;
     const ids: string[] = [];
@@ -52,7 +53,7 @@ describe('an Action whose receiver is down', () => {
   });
 
   it('keeps the Actions waiting that need its success', async () => {
-    harness = await createHarness();
+    harness = await createHarness({ openStore: openAppStore });
     await failuresBefore(9);
     await harness.register([{ name: 'Down', script: () => ({ error: {} }) }]);
     await harness.pass(5 * SECOND);
@@ -69,7 +70,7 @@ describe('an Action whose receiver is down', () => {
 
 describe('pausing', () => {
   it('keeps an Action and those after it waiting, and resuming begins at once, without an attempt less', async () => {
-    harness = await createHarness();
+    harness = await createHarness({ openStore: openAppStore });
     const ids: string[] = [];
     await harness.flow.pauseTrigger('client1');
     for (let n = 0; n < 3; n++) ids.push(await harness.register([{ name: 'A', script: succeeds }, { name: 'B', script: succeeds }]));
@@ -86,7 +87,7 @@ describe('pausing', () => {
   });
 
   it('holds a parked Action too, and lets the others go on', async () => {
-    harness = await createHarness();
+    harness = await createHarness({ openStore: openAppStore });
     const id = await harness.register([{ name: 'A', script: ({ attempt }) => (attempt < 6 ? { error: {} } : {}) }, { name: 'B', script: succeeds }]);
     await harness.pass(45 * SECOND);
     expect(await stepsOf(id)).toEqual(['parked', 'succeeded']);
@@ -105,7 +106,7 @@ describe.each([
   ['the share of a worker', { share: 1 }, {}],
 ])('%s', (_what, options, policy) => {
   it('are not exceeded, and whoever waits begins when one ends', async () => {
-    harness = await createHarness(options);
+    harness = await createHarness({ ...options, openStore: openAppStore });
     const ends: (() => void)[] = [];
     const script: Script = () => new Promise<InvocationResult>((resolve) => {
       ends.push(() => resolve({ outcome: 'succeeded', startedAt: 0, durationMs: 0, logs: [], logsTruncated: false, calls: [], cacheChanges: [], commands: [] }));

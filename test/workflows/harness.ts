@@ -17,6 +17,7 @@ import { createSandboxShares } from '../../activities/sandbox-shares.ts';
 import { newId } from '../../src/domain/ids.ts';
 import type { ActionError, Invocation, InvocationResult, OutgoingCall } from '../../src/domain/invocation.ts';
 import { DEFAULT_STEP_POLICY, type StepPolicy } from '../../src/domain/policy.ts';
+import { DEFAULT_WORKER_SANDBOXES, shareOfOneAction } from '../../src/domain/worker-slots.ts';
 import type { Database, Queryable } from '../../src/store/database.ts';
 import { createFlowStore, type FlowStore } from '../../src/store/flow.ts';
 import { createKeyring } from '../../src/store/keyring.ts';
@@ -40,6 +41,19 @@ export type Script = (call: { attempt: number; now: number; signal: AbortSignal 
 
 export const succeeds: Script = () => ({});
 export const fails: Script = () => ({ error: {} });
+
+/** An Action that runs until it is told to end, or is killed. */
+export function hanging() {
+  const seen = { killed: 0, succeed: () => undefined as void };
+  const script: Script = ({ signal }) => new Promise<InvocationResult>((resolve) => {
+    seen.succeed = () => resolve({ outcome: 'succeeded', startedAt: 0, durationMs: 0, logs: [], logsTruncated: false, calls: [], cacheChanges: [], commands: [] });
+    signal.addEventListener('abort', () => {
+      seen.killed++;
+      resolve({ outcome: 'cancelled' });
+    });
+  });
+  return { seen, script };
+}
 
 /** An attempt as it was made: which Action, and when by the workflow's clock since the start. */
 export interface Made {
@@ -89,15 +103,23 @@ export function workflowBundle(): Promise<WorkflowBundleWithSourceMap> {
   return (bundle ??= bundleWorkflowCode({ workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)), failureConverterPath: FAILURE_CONVERTER_PATH, logger: new DefaultLogger('WARN') }));
 }
 
-/** @param options.share attempts of one Action at once. @default as in a worker */
-export async function createHarness(options: { share?: number } = {}): Promise<Harness> {
-  const env = await createTimeSkipping();
+/**
+ * @param options.share attempts of one Action at once. @default as in a worker
+ * @param options.openStore a store with its tables; what it keeps in files goes into the folder. @default SQLite
+ * @param options.createEnv @default a clock that skips
+ */
+export async function createHarness(options: {
+  share?: number;
+  openStore?: (folder: string) => Promise<Database>;
+  createEnv?: () => Promise<TestWorkflowEnvironment>;
+} = {}): Promise<Harness> {
+  const { openStore = openSqliteStore, createEnv = createTimeSkipping } = options;
+  const env = await createEnv();
   const dir = await mkdtemp(join(tmpdir(), 'usher-workflow-'));
-  const file = openSqlite(join(dir, 'usher.db'));
-  await migrate(file);
+  const store = await openStore(dir);
   let now = await env.currentTimeMs();
   const startedAt = now;
-  const database = { ...file, get now() { return sql<number>`cast(${now} as integer)`; } };
+  const database = { ...store, get now() { return sql<number>`cast(${now} as bigint)`; } };
   const keyring = createKeyring(database, randomBytes(32));
   await keyring.prepare();
   const ledger = createLedger({ database, keyring });
@@ -144,7 +166,7 @@ export async function createHarness(options: { share?: number } = {}): Promise<H
   const actionActivities = createActionActivities({
     ledger,
     leases,
-    shares: createSandboxShares(options.share),
+    shares: createSandboxShares(options.share ?? shareOfOneAction(DEFAULT_WORKER_SANDBOXES)),
     watchAttempt: createWatchAttempt({ metrics: createMetrics({ role: 'worker', version: 'test' }), tracing: NO_TRACING, logger, shownUserId: (userId) => userId }),
     workerId: 'worker',
     logger,
@@ -270,8 +292,14 @@ export async function createHarness(options: { share?: number } = {}): Promise<H
       for (const worker of workers) worker.shutdown();
       await running;
       await env.teardown();
-      await file.close();
+      await store.close();
       await rm(dir, { recursive: true });
     },
   };
+}
+
+async function openSqliteStore(folder: string): Promise<Database> {
+  const database = openSqlite(join(folder, 'usher.db'));
+  await migrate(database);
+  return database;
 }
