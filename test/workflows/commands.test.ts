@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { RegistrationRecord } from '../../src/store/ledger.ts';
 import { workflowIdOf } from '../../workflows/messages.ts';
+import { openAppStore } from '../helpers/app-store.ts';
 import { createHarness, fails, hanging, type Harness, HOUR, MINUTE, SECOND, succeeds } from './harness.ts';
 
 const WAIT = { onFailure: 'wait' } as const;
@@ -9,11 +10,9 @@ const PATIENCE = { timeout: 15_000 };
 
 let harness: Harness;
 beforeAll(async () => {
-  harness = await createHarness();
+  harness = await createHarness({ openStore: openAppStore });
 });
-beforeEach(() => {
-  harness.made.length = 0;
-});
+beforeEach(() => harness.reset());
 afterAll(async () => {
   await harness.close();
 });

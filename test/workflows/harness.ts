@@ -89,6 +89,8 @@ export interface Harness {
   pass(ms: number): Promise<void>;
   /** Runs `hook` before each call of a ledger activity. */
   before(hook: ((activity: string) => Promise<void>) | null): void;
+  /** Begins anew: no attempts have been made, no hook is set, the workflow's clock stands at 0, and nothing is known of receivers. */
+  reset(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -118,7 +120,7 @@ export async function createHarness(options: {
   const dir = await mkdtemp(join(tmpdir(), 'usher-workflow-'));
   const store = await openStore(dir);
   let now = await env.currentTimeMs();
-  const startedAt = now;
+  let startedAt = now;
   const database = { ...store, get now() { return sql<number>`cast(${now} as bigint)`; } };
   const keyring = createKeyring(database, randomBytes(32));
   await keyring.prepare();
@@ -287,6 +289,12 @@ export async function createHarness(options: {
     },
     before(next) {
       hook = next;
+    },
+    async reset() {
+      made.length = 0;
+      hook = null;
+      startedAt = await env.currentTimeMs();
+      await database.db.deleteFrom('flow').execute();
     },
     async close() {
       for (const worker of workers) worker.shutdown();

@@ -1,14 +1,15 @@
 import type { WorkflowFailedError } from '@temporalio/client';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { DEFAULT_STEP_POLICY } from '../../src/domain/policy.ts';
 import { openAppStore } from '../helpers/app-store.ts';
 import { createHarness, fails, type Harness, HOUR, MINUTE, type Script, SECOND, succeeds } from './harness.ts';
 
 let harness: Harness;
-beforeEach(async () => {
+beforeAll(async () => {
   harness = await createHarness({ openStore: openAppStore });
 });
-afterEach(async () => {
+beforeEach(() => harness.reset());
+afterAll(async () => {
   await harness.close();
 });
 

@@ -1,16 +1,18 @@
 import { WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { lookSignal } from '../../workflows/messages.ts';
+import { openAppStore } from '../helpers/app-store.ts';
 import { createHarness, fails, type Harness, HOUR, MINUTE, succeeds } from './harness.ts';
 
 const DAY = 24 * HOUR;
 
 let harness: Harness;
-beforeEach(async () => {
-  harness = await createHarness();
+beforeAll(async () => {
+  harness = await createHarness({ openStore: openAppStore });
 });
-afterEach(async () => {
+beforeEach(() => harness.reset());
+afterAll(async () => {
   await harness.close();
 });
 
