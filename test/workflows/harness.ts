@@ -138,7 +138,7 @@ export async function createHarness(options: { share?: number } = {}): Promise<H
     return { outcome: 'failed', error: { type: 'ACTION_THREW', name: 'Error', message: 'no', retryable: true, ...error }, ...report };
   }
 
-  const leases: LeaseKeeper = { keep: () => ({ signal: new AbortController().signal, release: () => undefined }), start: () => undefined, stop: () => undefined };
+  const leases: LeaseKeeper = { beforeClaim: () => ({ monotonicMs: 0, wallMs: 0 }), keep: () => ({ signal: new AbortController().signal, release: () => undefined }), start: () => undefined, stop: () => undefined };
   const logger = pino({ level: 'silent' });
   const ledgerActivities = createLedgerActivities(ledger);
   const actionActivities = createActionActivities({
@@ -146,6 +146,7 @@ export async function createHarness(options: { share?: number } = {}): Promise<H
     leases,
     shares: createSandboxShares(options.share),
     watchAttempt: createWatchAttempt({ metrics: createMetrics({ role: 'worker', version: 'test' }), tracing: NO_TRACING, logger, shownUserId: (userId) => userId }),
+    watchLost: () => undefined,
     workerId: 'worker',
     logger,
     sandbox: { run },
@@ -188,7 +189,7 @@ export async function createHarness(options: { share?: number } = {}): Promise<H
     const outbox = createOutbox({ database });
     for (const due of await outbox.claimDue({ limit: 100, leaseMs: MINUTE })) {
       await start(due.registrationId);
-      await outbox.markHandedOver({ ...due, checkAfterMs: MINUTE });
+      await outbox.markHandedOver([due], { checkAfterMs: MINUTE });
     }
   }
 
