@@ -3,7 +3,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { createLeaseKeeper, LEASE_MS } from '../../activities/lease-keeper.ts';
 import type { Claim } from '../../src/store/ledger.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
-import { letTimePass, prepareStore, type TestStore } from '../helpers/stores.ts';
+import { letTimePass, prepareStore } from '../helpers/stores.ts';
 import { registered, SECOND } from '../store/steps.ts';
 
 /** Rounds of renewal that go beyond a lease together. */
