@@ -6,7 +6,7 @@ import { selectFields } from '../select-fields.ts';
 import { DATE, FIELDS_QUERY, pageQuery, TOTALS_QUERY } from '../schema/common.ts';
 
 const ID = z.string().max(100);
-const Q = z.string().max(2000).describe('The subset of Lucene that docs/user-search.md tells, on type, date, user_id, client_id, connection, connection_id and log_id.');
+const Q = z.string().max(2000).describe('The subset of Lucene that docs/user-search.md tells, on type, date, user_id, client_id, client_name, connection, connection_id, strategy and log_id.');
 
 export const LOG_SORT = z.string().regex(/^date:(1|-1)$/).default('date:-1').describe('`date:1` or `date:-1`.');
 
