@@ -120,7 +120,7 @@ export interface LogStore {
  * PostgreSQL ends a statement of ours after 8 s and a transaction whose process has stopped after 15 s (`postgres-pool.ts`);
  * the rest is for clocks that differ.
  */
-export const LOG_DELAY_MS = 30_000;
+const LOG_DELAY_MS = 30_000;
 
 /** Reads the tenant log. */
 export function createLogStore({ database, keyring, delayMs = LOG_DELAY_MS }: { database: Database; keyring: Keyring; delayMs?: number | undefined }): LogStore {
