@@ -9,24 +9,27 @@ const KILL_BEFORE_END_MS = 5_000;
 
 /** Keeps the leases of this worker's running attempts, and kills those it cannot keep. */
 export interface LeaseKeeper {
-  /**
-   * The signal fires when the attempt's lease can no longer be relied on. Call `release` when the attempt is over.
-   *
-   * @param claimedAt `performance.now()` from before the claim.
-   */
-  keep(attemptId: string, claimedAt: number): { signal: AbortSignal; release(): void };
+  /** Now, to be taken before a claim. Attempts whose leases are over by then are killed first: the claim may give their step away. */
+  beforeClaim(): ClaimTime;
+  /** The signal fires when the attempt's lease can no longer be relied on. Call `release` once its end is recorded. */
+  keep(attemptId: string, claimedAt: ClaimTime): { signal: AbortSignal; release(): void };
   start(): void;
   stop(): void;
 }
 
-interface Kept {
-  controller: AbortController;
-  /** By this process's monotonic clock, counted from before the write that set the lease: never later than the truth. */
-  endsAt: number;
+/** By two clocks: the one stands still while the machine sleeps, the other can be set back. */
+export interface ClaimTime {
+  monotonicMs: number;
+  wallMs: number;
 }
 
-/** @param deps.workerId the name under which this worker claims. */
-export function createLeaseKeeper(deps: { ledger: Pick<Ledger, 'renewLeases'>; workerId: string; logger: Logger }): LeaseKeeper {
+interface Kept {
+  controller: AbortController;
+  /** From before the write that set the lease: it never ends earlier than we count from here. */
+  leasedAt: ClaimTime;
+}
+
+export function createLeaseKeeper(deps: { ledger: Pick<Ledger, 'renewLeases'>; logger: Logger }): LeaseKeeper {
   const kept = new Map<string, Kept>();
   let timer: NodeJS.Timeout | undefined;
   let renewing = false;
@@ -40,14 +43,14 @@ export function createLeaseKeeper(deps: { ledger: Pick<Ledger, 'renewLeases'>; w
   async function renew(): Promise<void> {
     if (renewing || kept.size === 0) return;
     renewing = true;
-    const asked = performance.now();
-    const ids = [...kept.keys()];
+    const asked = readClocks();
+    const attemptIds = [...kept.keys()];
     try {
-      const held = await deps.ledger.renewLeases({ workerId: deps.workerId, leaseMs: LEASE_MS });
-      for (const id of ids) {
+      const held = await deps.ledger.renewLeases({ attemptIds, leaseMs: LEASE_MS });
+      for (const id of attemptIds) {
         const entry = kept.get(id);
         if (entry === undefined) continue;
-        if (held.has(id)) entry.endsAt = asked + LEASE_MS;
+        if (held.has(id)) entry.leasedAt = asked;
         else lose(id, 'the ledger has given the step to another attempt');
       }
     } catch (error) {
@@ -58,17 +61,22 @@ export function createLeaseKeeper(deps: { ledger: Pick<Ledger, 'renewLeases'>; w
   }
 
   function check(): void {
-    const now = performance.now();
-    for (const [id, entry] of kept) {
-      if (now >= entry.endsAt - KILL_BEFORE_END_MS) lose(id, 'the store could not be reached to renew the lease');
+    const now = readClocks();
+    for (const [id, { leasedAt }] of kept) {
+      const passedMs = Math.max(now.monotonicMs - leasedAt.monotonicMs, now.wallMs - leasedAt.wallMs);
+      if (passedMs >= LEASE_MS - KILL_BEFORE_END_MS) lose(id, 'its lease was not renewed in time');
     }
   }
 
   let ticks = 0;
   return {
+    beforeClaim() {
+      check();
+      return readClocks();
+    },
     keep(attemptId, claimedAt) {
       const controller = new AbortController();
-      kept.set(attemptId, { controller, endsAt: claimedAt + LEASE_MS });
+      kept.set(attemptId, { controller, leasedAt: claimedAt });
       return { signal: controller.signal, release: () => void kept.delete(attemptId) };
     },
     start() {
@@ -81,4 +89,8 @@ export function createLeaseKeeper(deps: { ledger: Pick<Ledger, 'renewLeases'>; w
       clearInterval(timer);
     },
   };
+}
+
+function readClocks(): ClaimTime {
+  return { monotonicMs: performance.now(), wallMs: Date.now() };
 }

@@ -4,13 +4,14 @@ import { CancelledFailure } from '@temporalio/common';
 import { type InvocationResult, isFailedCall, type OutgoingCall } from '../src/domain/invocation.ts';
 import type { Logger } from '../src/logger.ts';
 import { withInvocation } from '../src/registration/event.ts';
-import type { WatchAttempt, WatchedAttempt } from '../src/observe/attempts.ts';
+import type { WatchAttempt, WatchedAttempt, WatchLost } from '../src/observe/attempts.ts';
 import type { SandboxPool } from '../src/sandbox/pool.ts';
 import type { VersionCache } from '../src/builds/version-cache.ts';
 import { type AttemptEnd, type ClaimedStep, type Ledger, UnknownIdError } from '../src/store/ledger.ts';
 import type { ActionActivities, RunActionInput, RunActionResult, SettledState } from '../workflows/messages.ts';
 import { actionFailed, describeFailure, endIfUnknown } from './failures.ts';
 import { judgeCalls, type Ran } from './judge-calls.ts';
+import { createLateOutput } from './late-output.ts';
 import { LEASE_MS, type LeaseKeeper } from './lease-keeper.ts';
 import type { SandboxShares, Share } from './sandbox-shares.ts';
 
@@ -29,6 +30,7 @@ export interface RunActionDeps {
   shares: SandboxShares;
   /** Told of each attempt: it counts them, and writes their lines of the log. */
   watchAttempt: WatchAttempt;
+  watchLost: WatchLost;
   workerId: string;
   logger: Logger;
 }
@@ -85,13 +87,14 @@ function isReason({ reason }: AbortSignal, name: 'CANCELLED' | 'WORKER_SHUTDOWN'
 }
 
 async function attempt(deps: RunActionDeps, input: RunActionInput, share: Share, stop: AbortSignal, logger: Logger): Promise<RunActionResult> {
-  const claimedAt = performance.now();
+  const claimedAt = deps.leases.beforeClaim();
   let step: ClaimedStep;
   try {
     const claim = await deps.ledger.claimStep({ ...input, workerId: deps.workerId, leaseMs: LEASE_MS, takeShare: share.take });
+    deps.watchLost(claim.lost ?? []);
     if (claim.claim === 'recorded') return claim.state;
     if (claim.claim === 'held') {
-      const { claim: state, ...hold } = claim;
+      const { claim: state, lost: _lost, ...hold } = claim;
       return { state, ...hold };
     }
     step = claim.step;
@@ -100,19 +103,35 @@ async function attempt(deps: RunActionDeps, input: RunActionInput, share: Share,
     return held(logger, error, 'the step could not be claimed');
   }
 
-  const watched = deps.watchAttempt(step, input.phase);
   const lease = deps.leases.keep(step.attempt.id, claimedAt);
+  try {
+    return await runClaimed(deps, step, input.phase, { share, stop, lost: lease.signal, logger });
+  } finally {
+    lease.release();
+  }
+}
+
+interface Circumstances {
+  share: Share;
+  /** Its step is not wanted any more, or the worker stops. */
+  stop: AbortSignal;
+  /** Its lease could not be kept. */
+  lost: AbortSignal;
+  logger: Logger;
+}
+
+/** Runs a claimed step, and records how that ended. */
+async function runClaimed(deps: RunActionDeps, step: ClaimedStep, phase: RunActionInput['phase'], { share, stop, lost, logger }: Circumstances): Promise<RunActionResult> {
+  const watched = deps.watchAttempt(step, phase);
   let result: InvocationResult;
   try {
-    result = await invoke(deps, step, watched.traceParent, AbortSignal.any([stop, lease.signal]));
+    result = await invoke(deps, step, watched.traceParent, AbortSignal.any([stop, lost]));
   } catch (error) {
-    lease.release();
     share.give();
     watched.ended({ outcome: 'lost', reason: 'the Action could not be started' });
     await release(deps, step, 'lost', logger);
     return held(logger, error, 'the Action could not be started');
   }
-  lease.release();
   // The sandbox is free, and the end of the attempt lets somebody go who may want it.
   share.give();
 
@@ -151,11 +170,13 @@ async function invoke(deps: RunActionDeps, step: ClaimedStep, traceParent: strin
     },
     {
       signal,
-      onLateOutput: (line) => {
-        deps.ledger.appendLateOutput(attempt.id, [line]).catch((error: unknown) => {
+      onLateOutput: createLateOutput(async (lines) => {
+        try {
+          await deps.ledger.appendLateOutput(attempt.id, lines);
+        } catch (error) {
           deps.logger.warn({ err: error, attempt_id: attempt.id }, 'late output of an attempt could not be kept');
-        });
-      },
+        }
+      }),
     },
   );
 }

@@ -94,7 +94,8 @@ function printSlowReceiver({ rows, slowAtOnce }: SlowReceiverResult): void {
 function printPhases(rows: PhaseRow[], phases: Phase[]): void {
   table(
     ['one sign-up every 200 ms', 'sign-ups', 'p50', 'p95', 'p50 / quiet', '95 % interval', 'p95 / quiet', '95 % interval', 'like quiet?'],
-    rows.map((row) => [row.name, String(row.signUps), ms(row.p50Ms), ms(row.p95Ms), ...ratio(row.p50), ...ratio(row.p95), row.p95LikeQuiet ? 'yes' : 'no']),
+    // Some are over before there was a full round of sign-ups.
+    rows.filter(({ signUps }) => signUps > 0).map((row) => [row.name, String(row.signUps), ms(row.p50Ms), ms(row.p95Ms), ...ratio(row.p50), ...ratio(row.p95), row.p95LikeQuiet ? 'yes' : 'no']),
   );
   say('The first quiet phase is held against itself, the later ones against it (A/A), the others against all quiet ones.');
   table(

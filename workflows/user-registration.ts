@@ -15,6 +15,8 @@ import { lookSignal } from './messages.ts';
 
 /** Since 0.2.0 a look is taken up while steps wait for their retries; before, only when all were at an end. */
 const LOOK_AT_ONCE = 'look-at-once';
+/** Since 0.2.0 a look that comes while a cancelled workflow waits for its attempts to end is taken up by a new run. */
+const LOOK_AFTER_CANCEL = 'look-after-cancel';
 
 /** What the workflow knows of the wishes that reach it. */
 interface Looks {
@@ -57,12 +59,15 @@ export async function userRegistration({ registrationId }: UserRegistrationInput
     } catch (error) {
       if (!isCancellation(error) || !whole.consideredCancelled) throw error;
       const isLedgerFirst = patched(LOOK_AT_ONCE);
+      const seen = looks.count;
       if (isLedgerFirst) await ledger.cancelRegistration({ registrationId });
       work.cancel();
       await result.catch(() => undefined);
       // It is cancelled once no attempt is alive.
       await Promise.all([...lanes.values()].map(({ done }) => done));
       if (!isLedgerFirst) await ledger.cancelRegistration({ registrationId });
+      // Somebody has redriven it since.
+      if (looks.count !== seen && patched(LOOK_AFTER_CANCEL)) await lookAnew(registrationId);
       throw error;
     }
   });

@@ -1,6 +1,6 @@
 import { type InvocationResult, isFailedCall } from '../domain/invocation.ts';
 import type { Logger } from '../logger.ts';
-import type { ClaimedStep } from '../store/ledger.ts';
+import type { ClaimedStep, LostAttempt } from '../store/ledger.ts';
 import type { RunActionInput } from '../../workflows/messages.ts';
 import type { Metrics } from './metrics.ts';
 import { registrationTraceParent, traceIdField } from './trace-parent.ts';
@@ -20,6 +20,33 @@ export interface WatchedAttempt {
 }
 
 export type WatchAttempt = (step: ClaimedStep, phase: RunActionInput['phase']) => WatchedAttempt;
+
+/** Told of attempts whose worker could not tell of them any more. */
+export type WatchLost = (lost: LostAttempt[]) => void;
+
+/** The same count and line for attempts that were lost with their worker; nobody knows how long they ran or what they did. */
+export function createWatchLost({ metrics, logger, shownUserId }: { metrics: Metrics; logger: Logger; shownUserId(userId: string): string }): WatchLost {
+  return (lost) => {
+    for (const each of lost) {
+      metrics.attempts.inc({ action: metrics.postAction(each.actionName), outcome: 'lost' });
+      logger.warn({ ...idsOf(each, shownUserId), phase: each.attempt.phase, outcome: 'lost', reason: 'its worker was not heard of any more' }, 'attempt');
+    }
+  };
+}
+
+function idsOf(step: Omit<LostAttempt, 'attempt'> & { attempt: { id: string; number: number } }, shownUserId: (userId: string) => string) {
+  return {
+    registration_id: step.registrationId,
+    user_id: shownUserId(step.userId),
+    connection: step.connectionName,
+    step_id: step.stepId,
+    action_id: step.actionId,
+    action: step.actionName,
+    version: step.versionNumber,
+    attempt_id: step.attempt.id,
+    attempt: step.attempt.number,
+  };
+}
 
 /** Counts and times attempts, writes one line of the log for each, and gives it a span with its outgoing requests. */
 export function createWatchAttempt({ metrics, tracing, logger, shownUserId }: { metrics: Metrics; tracing: Tracing; logger: Logger; shownUserId(userId: string): string }): WatchAttempt {
@@ -47,15 +74,7 @@ export function createWatchAttempt({ metrics, tracing, logger, shownUserId }: { 
 
         logger.info(
           {
-            registration_id: step.registrationId,
-            user_id: shownUserId(step.userId),
-            connection: step.connectionName,
-            step_id: step.stepId,
-            action_id: step.actionId,
-            action: actionName,
-            version: step.versionNumber,
-            attempt_id: attempt.id,
-            attempt: attempt.number,
+            ...idsOf(step, shownUserId),
             phase,
             outcome,
             ...(errorType === undefined ? {} : { error_type: errorType }),

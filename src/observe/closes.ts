@@ -36,8 +36,8 @@ export function watchCloses(ledger: Ledger, { database, metrics, tracing }: { da
       await closed(registrationId, result.outcome);
       return result;
     },
-    async recordCancelledByOperator(registrationId) {
-      const recorded = await ledger.recordCancelledByOperator(registrationId);
+    async recordCancelledByOperator(registrationId, endedAt) {
+      const recorded = await ledger.recordCancelledByOperator(registrationId, endedAt);
       if (recorded) await closed(registrationId, 'cancelled');
       return recorded;
     },

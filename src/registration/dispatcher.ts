@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import type { Logger } from '../logger.ts';
 import type { DueRegistration, Outbox } from '../store/outbox.ts';
 import type { RegistrationStarter } from '../temporal/registration-starter.ts';
@@ -5,6 +6,8 @@ import type { RegistrationStarter } from '../temporal/registration-starter.ts';
 /** A dispatcher that dies leaves its rows to the others after this. */
 const CLAIM_LEASE_MS = 15_000;
 const BATCH = 50;
+/** Hand-overs at once: the work of each is short, and sign-ups come in between. */
+const AT_ONCE = 8;
 /** What a crash between commit and wake-up left is found after this. */
 const POLL_MS = 1_000;
 /** After something was handed over: on the embedded store nobody tells of what another process makes due, and one thing leads to another. */
@@ -39,6 +42,7 @@ export function createDispatcher(deps: {
 }): Dispatcher {
   const { outbox, starter, logger } = deps;
   const stopping = new AbortController();
+  const inTurn = pLimit(AT_ONCE);
   let reachedOnce = false;
   let unreachable: string | null = 'not asked yet';
   let lookedAt = -Infinity;
@@ -61,22 +65,20 @@ export function createDispatcher(deps: {
     });
   }
 
-  /** @returns true when Temporal answered, whatever it said about this one. */
-  async function handOver(due: DueRegistration): Promise<boolean> {
+  async function handOver(due: DueRegistration): Promise<'taken' | 'refused' | 'unanswered'> {
     try {
       await starter.start(due);
     } catch (error) {
       if (starter.isUnreachable(error)) {
         unreachable = error instanceof Error ? error.message : String(error);
-        return false;
+        return 'unanswered';
       }
       const delayMs = Math.min(FIRST_BACK_OFF_MS * 2 ** due.dispatchFailures, MAX_BACK_OFF_MS);
       logger.error({ err: error, registration_id: due.registrationId, next_in_ms: delayMs }, 'Temporal refused a registration; it is tried again');
       await outbox.backOff({ registrationId: due.registrationId, dueSeq: due.dueSeq, delayMs, error: error instanceof Error ? error.message : String(error) });
-      return true;
+      return 'refused';
     }
-    await outbox.markHandedOver({ registrationId: due.registrationId, dueSeq: due.dueSeq, checkAfterMs: CHECK_AFTER_MS });
-    return true;
+    return 'taken';
   }
 
   /** One batch. @returns whether there may be more at once. */
@@ -84,8 +86,10 @@ export function createDispatcher(deps: {
     woken = false;
     const claimed = await outbox.claimDue({ limit: BATCH, leaseMs: CLAIM_LEASE_MS });
     pollMs = claimed.length > 0 ? FIRST_POLL_MS : Math.min(pollMs * 2, POLL_MS);
-    const answered = await Promise.all(claimed.map(handOver));
-    const left = claimed.filter((_, index) => !answered[index]);
+    const answers = await inTurn.map(claimed, handOver);
+    // In one commit: on the embedded store a sign-up would wait for fifty.
+    await outbox.markHandedOver(claimed.filter((_, index) => answers[index] === 'taken'), { checkAfterMs: CHECK_AFTER_MS });
+    const left = claimed.filter((_, index) => answers[index] === 'unanswered');
     if (left.length > 0) await outbox.releaseClaims(left.map((due) => due.registrationId));
     return left.length === 0 && claimed.length === BATCH;
   }

@@ -25,7 +25,7 @@ export type Accepted = Pick<HandedIn, 'registrationId' | 'createdAt'>;
 /**
  * Takes in a registration that happened elsewhere: commits it with the event that it brings and the Actions bound now.
  * Nobody asks pre-user-registration Actions: the user exists already. The same client's key leads to one registration,
- * however often and at however many places at once it is used.
+ * however often and at however many places at once it is used, until the registration is removed by its age.
  *
  * @throws {ApiError} 409 when the key was used with another event.
  */

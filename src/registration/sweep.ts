@@ -30,24 +30,39 @@ export function createSweep(deps: {
   let rounds: ReturnType<typeof repeat> | undefined;
 
   async function check(registrationId: string): Promise<void> {
-    const status = await starter.describe(registrationId);
+    const { status, endedAt } = await starter.describe(registrationId);
     switch (status) {
       case 'running':
         return await outbox.postponeCheck(registrationId, RUNNING_CHECK_MS);
+      case 'idle':
+        return await handOverAgain('a workflow has slept through something that is due, as after a restore of Temporal: it is told to look', { registration_id: registrationId });
       case 'cancelled':
       case 'terminated':
-        if (await deps.ledger.recordCancelledByOperator(registrationId)) logger.info({ registration_id: registrationId, status }, 'a person has ended the workflow: the registration is cancelled');
+        if (await deps.ledger.recordCancelledByOperator(registrationId, endedAt)) logger.info({ registration_id: registrationId, status }, 'a person has ended the workflow: the registration is cancelled');
+        else deps.wake();
         return;
       default:
-        await outbox.makeDue(registrationId);
-        deps.wake();
-        logger.warn({ registration_id: registrationId, status }, 'Temporal has no running workflow for an open registration: started again');
+        return await handOverAgain('Temporal has no running workflow for an open registration: started again', { registration_id: registrationId, status });
     }
+  }
+
+  async function handOverAgain(why: string, facts: { registration_id: string; status?: string }): Promise<void> {
+    await outbox.makeDue(facts.registration_id);
+    deps.wake();
+    logger.warn(facts, why);
   }
 
   async function round(): Promise<void> {
     try {
-      for (const registrationId of await outbox.claimForCheck({ limit: BATCH, leaseMs: CLAIM_LEASE_MS })) await check(registrationId);
+      for (const registrationId of await outbox.claimForCheck({ limit: BATCH, leaseMs: CLAIM_LEASE_MS })) {
+        try {
+          await check(registrationId);
+        } catch (error) {
+          if (starter.isUnreachable(error)) throw error;
+          // Those after it have not to wait for it.
+          logger.error({ err: error, registration_id: registrationId }, 'an open registration could not be asked about; trying again');
+        }
+      }
     } catch (error) {
       if (starter.isUnreachable(error)) logger.debug({ err: error }, 'the sweep waits for Temporal');
       else logger.error({ err: error }, 'the sweep failed; trying again');

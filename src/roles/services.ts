@@ -114,6 +114,8 @@ export interface ServicesDeps {
   fingerprintHeaders: FingerprintHeaders;
   /** @default 20 s */
   preUserRegistrationMs?: number;
+  /** How old an entry of the tenant log is before a checkpoint gives it. @default 30 s */
+  logDelayMs?: number;
 }
 
 /** Puts the stores, the ways in and the endpoints together. */
@@ -142,7 +144,7 @@ export function createServices(deps: ServicesDeps): { auth: Auth; origins: Clien
   const users = createUserStore({ database });
   const userMails = createUserMails({ keyring, tickets: createTicketStore({ database }), origin: deps.origin });
   const roles = createRoleStore({ database });
-  const logs = createLogStore({ db: database.db, keyring });
+  const logs = createLogStore({ database, keyring, delayMs: deps.logDelayMs });
   const userCreation = watchUserCreation(createUserCreation({ database, keyring, preUserRegistration, register }), { metrics });
   const ledger = createLedger({ database, keyring });
   const jobs = createJobStore({ database, keyring });

@@ -10,7 +10,7 @@ import { createShownUserId } from '../domain/shown-user-id.ts';
 import { VERSION } from '../domain/version.ts';
 import { shareOfOneAction, workerTasks } from '../domain/worker-slots.ts';
 import { openInstallation, takeLock } from '../installation.ts';
-import { createWatchAttempt } from '../observe/attempts.ts';
+import { createWatchAttempt, createWatchLost } from '../observe/attempts.ts';
 import { watchCloses } from '../observe/closes.ts';
 import { watchSandboxes } from '../observe/sandboxes.ts';
 import type { ListeningMessage } from '../role-process.ts';
@@ -41,11 +41,12 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
   const ledger = createLedger({ database, keyring });
   // On the embedded store the lock proves that whoever left attempts without an end is dead, and its sandboxes with it;
   // on PostgreSQL other workers live, and the leases tell.
-  const lost = database.dialect === 'sqlite' ? await ledger.endLostAttempts({ exceptWorkerId: workerId }) : 0;
-  if (lost > 0) logger.warn({ attempts: lost }, 'attempts of a worker that died are ended; their steps run again');
+  const shownUserId = createShownUserId(keyring);
+  const watchLost = createWatchLost({ metrics, logger, shownUserId });
+  if (database.dialect === 'sqlite') watchLost(await ledger.endLostAttempts({ exceptWorkerId: workerId }));
 
-  const sandbox = await startSandboxes({ slots: config.workerSandboxes, givesWay: true, maxWaitMs: MAX_WAIT_MS, watch: watchSandboxes(metrics, 'actions') }, options);
-  const leases = createLeaseKeeper({ ledger, workerId, logger });
+  const sandbox = await startSandboxes({ slots: WORKER_SANDBOXES, givesWay: true, maxWaitMs: MAX_WAIT_MS, watch: watchSandboxes(metrics, 'actions') }, options);
+  const leases = createLeaseKeeper({ ledger, logger });
   leases.start();
 
   const endpoint = temporalEndpoint(config);
@@ -61,7 +62,7 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
       namespace: endpoint.namespace,
       payloadKeys,
       ledgerActivities: createLedgerActivities(watchCloses(ledger, { database, metrics, tracing })),
-      actionActivities: createActionActivities({ ledger, sandbox, leases, shares: createSandboxShares(shareOfOneAction(config.workerSandboxes)), watchAttempt: createWatchAttempt({ metrics, tracing, logger, shownUserId: createShownUserId(keyring) }), workerId, logger, versions: createVersionCache({ database, keyring, dataDir: config.dataDir }) }),
+      actionActivities: createActionActivities({ ledger, sandbox, leases, shares: createSandboxShares(shareOfOneAction(config.workerSandboxes)), watchAttempt: createWatchAttempt({ metrics, tracing, logger, shownUserId }), watchLost, workerId, logger, versions: createVersionCache({ database, keyring, dataDir: config.dataDir }) }),
       tasks: workerTasks(config.workerSandboxes),
       cacheDir: paths.cache,
       deployment: config.temporalDeployment === null ? null : { name: config.temporalDeployment, version: VERSION },

@@ -1,7 +1,7 @@
 import type { ActionError, Invocation, InvocationReport, LogLine, OutgoingCall } from '../domain/invocation.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { createMask, withModuleSecrets } from '../domain/mask-secrets.ts';
-import type { FromSandbox } from './runner/messages.ts';
+import { type FromSandbox, LINE_OVERHEAD_BYTES } from './runner/messages.ts';
 
 /** Of an attempt with more calls than this the latest are kept. */
 const MAX_CALLS = 500;
@@ -45,7 +45,7 @@ export function createInvocationRecord(invocation: Invocation, onLateOutput: ((l
   function log({ text, ...rest }: LogLine): void {
     const line = { ...rest, text: mask(text) };
     // The process counts too; this holds for one that lies, and for names that are longer than their secrets.
-    logBytes += Buffer.byteLength(line.text);
+    logBytes += Buffer.byteLength(line.text) + LINE_OVERHEAD_BYTES;
     if (logBytes > LIMITS.logBytes) logsTruncated = true;
     else if (isJudged) onLateOutput?.(line);
     else logs.push(line);

@@ -138,7 +138,11 @@ export class SandboxProcess {
     this.#isFree = false;
     this.#free = Promise.withResolvers();
     this.#guard.resetAllowance();
-    const deadline = setTimeout(() => this.#kill('deadline'), invocation.timeoutMs);
+    // A verdict that waits to be read, because we were not given the processor in time, comes first.
+    const endLate = (): void => void setImmediate(() => {
+      if (this.#running?.token === token) this.#kill('deadline');
+    });
+    const deadline = setTimeout(endLate, invocation.timeoutMs);
     const cancel = (): void => this.#kill('cancelled');
     signal?.addEventListener('abort', cancel, { once: true });
     const { event, cache, waitFor, idempotency, traceParent } = invocation;

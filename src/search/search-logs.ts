@@ -15,6 +15,13 @@ export function searchLogs(database: Database, q: string): RawBuilder<SqlBool> {
 
 const text = (name: string): SearchField => ({ kind: 'text', value: sql.ref(`log.${name}`) });
 
+/** A column of the connection or client that the entry is about, as it is now. */
+const through = (table: 'connection' | 'client', column: string): SearchField => ({
+  kind: 'text',
+  value: sql.ref(`${table}.${column}`),
+  through: (test) => sql`(${sql.ref(`log.${table}_id`)} in (select ${sql.ref(`${table}.id`)} from ${sql.table(table)} where ${test}))`,
+});
+
 const FIELDS: SearchFields = new Map<string, SearchField>([
   ['log_id', text('id')],
   // Auth0's "Migrate to Tenant Log Search v3": as an end of a range, a date is its first millisecond.
@@ -23,11 +30,9 @@ const FIELDS: SearchFields = new Map<string, SearchField>([
   ['user_id', text('user_id')],
   ['client_id', text('client_id')],
   ['connection_id', text('connection_id')],
-  ['connection', {
-    kind: 'text',
-    value: sql.ref('connection.name'),
-    through: (test) => sql`(${sql.ref('log.connection_id')} in (select ${sql.ref('connection.id')} from ${sql.table('connection')} where ${test}))`,
-  }],
-  ...['client_name', 'description', 'hostname', 'ip', 'strategy', 'strategy_type', 'user_agent', 'user_name']
+  ['connection', through('connection', 'name')],
+  ['strategy', through('connection', 'strategy')],
+  ['client_name', through('client', 'name')],
+  ...['description', 'hostname', 'ip', 'strategy_type', 'user_agent', 'user_name']
     .map((name): [string, SearchField] => [name, { kind: 'sealed' }]),
 ]);

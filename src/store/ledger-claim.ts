@@ -53,6 +53,11 @@ export interface ClaimedStep {
   };
 }
 
+/** An attempt that ended without a word: its worker is dead, or was cut off from the store for longer than a lease. */
+export interface LostAttempt extends Pick<ClaimedStep, 'registrationId' | 'userId' | 'connectionName' | 'stepId' | 'actionId' | 'actionName' | 'versionNumber'> {
+  attempt: { id: string; number: number; phase: 'quick' | 'long' };
+}
+
 /**
  * `recorded`: nothing to run, the ledger knows what became of the step. `held`: another attempt is alive, the next one is
  * not due, or a reason of ours is against it (`HeldReason`).
@@ -67,29 +72,32 @@ export interface ClaimLedger {
    * Begins an attempt at a step, unless the step is at its end, another attempt holds a lease, or the next attempt is
    * not due. Attempts whose lease has run out are ended as lost; they do not count.
    *
+   * @returns also the attempts that were ended so, when there are any.
    * @throws {UnknownIdError}
    */
-  claimStep(input: ClaimInput): Promise<Claim>;
+  claimStep(input: ClaimInput): Promise<Claim & { lost?: LostAttempt[] }>;
   /**
-   * Renews the leases of all running attempts of the worker.
+   * Renews the leases of attempts, at least one, that are still running. Those of attempts that nobody runs, because the
+   * answer to their claim got lost, are not to be among them: they have to run out.
    *
    * @returns the ids of those it still holds. One that is missing may be running elsewhere already: kill it.
    */
-  renewLeases(options: { workerId: string; leaseMs: number }): Promise<Set<string>>;
+  renewLeases(options: { attemptIds: string[]; leaseMs: number }): Promise<Set<string>>;
   /**
    * Ends every attempt that another worker has left without an end, whatever its lease says. Only for the embedded
    * store, where a lock proves that no other worker lives.
    *
-   * @returns how many there were.
+   * @returns them.
    */
-  endLostAttempts(options: { exceptWorkerId: string }): Promise<number>;
+  endLostAttempts(options: { exceptWorkerId: string }): Promise<LostAttempt[]>;
 }
 
 /** The part of the ledger that begins attempts and keeps them. */
 export function createClaimLedger({ database, keyring }: { database: Database; keyring: Keyring }): ClaimLedger {
   return {
     async claimStep({ registrationId, stepId, phase, workerId, leaseMs, takeShare }) {
-      return await database.transaction(async (tx): Promise<Claim> => {
+      let lost: LostAttempt[] = [];
+      const claim = await database.transaction(async (tx): Promise<Claim> => {
         const registration = await lockRegistration(database, tx, registrationId);
         const { row, steps, now } = registration;
         const step = steps.find((each) => each.id === stepId);
@@ -100,7 +108,8 @@ export function createClaimLedger({ database, keyring }: { database: Database; k
           return { claim: 'recorded', state: { state: 'parked', delayMs: dueInMs } };
         }
 
-        const alive = await attemptAlive(tx, stepId, now);
+        lost = await endLost(tx, row, step, now);
+        const alive = await attemptWithoutEnd(tx, stepId);
         if (alive !== undefined) {
           const leaseEndsInMs = alive.leased_until - now;
           return { claim: 'held', delayMs: Math.min(leaseEndsInMs, ASK_AGAIN_MS), leaseEndsInMs, reason: `attempt ${alive.number} may still be running` };
@@ -159,12 +168,13 @@ export function createClaimLedger({ database, keyring }: { database: Database; k
           },
         };
       });
+      return lost.length === 0 ? claim : { ...claim, lost };
     },
 
-    async renewLeases({ workerId, leaseMs }) {
+    async renewLeases({ attemptIds, leaseMs }) {
       const renewed = await database.db.updateTable('attempt')
         .set((eb) => ({ leased_until: eb(database.now, '+', leaseMs) }))
-        .where('worker_id', '=', workerId)
+        .where('id', 'in', attemptIds)
         .where('ended_at', 'is', null)
         .where('leased_until', '>', database.now)
         .returning('id')
@@ -173,26 +183,55 @@ export function createClaimLedger({ database, keyring }: { database: Database; k
     },
 
     async endLostAttempts({ exceptWorkerId }) {
-      const { numUpdatedRows } = await database.db.updateTable('attempt')
-        .set({ ended_at: database.now, outcome: 'lost' })
-        .where('worker_id', '<>', exceptWorkerId)
-        .where('ended_at', 'is', null)
-        .executeTakeFirstOrThrow();
-      return Number(numUpdatedRows);
+      return await database.transaction(async (tx) => {
+        const left = await tx.selectFrom('attempt')
+          .innerJoin('step', 'step.id', 'attempt.step_id')
+          .innerJoin('registration', 'registration.id', 'attempt.registration_id')
+          .select(['attempt.id', 'attempt.number', 'attempt.phase', 'attempt.step_id', 'attempt.registration_id', 'registration.user_id', 'registration.connection_name', 'step.action_id', 'step.action_name', 'step.version_number'])
+          .where('attempt.worker_id', '<>', exceptWorkerId)
+          .where('attempt.ended_at', 'is', null)
+          .execute();
+        await tx.updateTable('attempt')
+          .set({ ended_at: database.now, outcome: 'lost' })
+          .where('worker_id', '<>', exceptWorkerId)
+          .where('ended_at', 'is', null)
+          .execute();
+        return left.map((each) => lostAttempt(each, each, each));
+      });
     },
   };
 }
 
-/** Ends the attempts at a step whose lease has run out as lost. @returns the one that is alive. */
-async function attemptAlive(tx: Queryable, stepId: string, now: number): Promise<Pick<Row<'attempt'>, 'number' | 'leased_until'> | undefined> {
-  const withoutEnd = () => tx.selectFrom('attempt').select(['number', 'leased_until']).where('step_id', '=', stepId).where('ended_at', 'is', null).executeTakeFirst();
-  if ((await withoutEnd()) === undefined) return undefined;
-  // First end, then look: a renewal that commits in between is seen by both.
-  await tx.updateTable('attempt')
+async function attemptWithoutEnd(tx: Queryable, stepId: string): Promise<Pick<Row<'attempt'>, 'number' | 'leased_until'> | undefined> {
+  return await tx.selectFrom('attempt').select(['number', 'leased_until']).where('step_id', '=', stepId).where('ended_at', 'is', null).executeTakeFirst();
+}
+
+/** Ends the attempts at a step whose lease has run out as lost. Before the look for one that is alive: a renewal that commits in between is seen by both. */
+async function endLost(tx: Queryable, registration: Row<'registration'>, step: Row<'step'>, now: number): Promise<LostAttempt[]> {
+  if ((await attemptWithoutEnd(tx, step.id)) === undefined) return [];
+  const ended = await tx.updateTable('attempt')
     .set({ ended_at: now, outcome: 'lost' })
-    .where('step_id', '=', stepId)
+    .where('step_id', '=', step.id)
     .where('ended_at', 'is', null)
     .where('leased_until', '<=', now)
+    .returning(['id', 'number', 'phase', 'step_id', 'registration_id'])
     .execute();
-  return await withoutEnd();
+  return ended.map((attempt) => lostAttempt(attempt, step, registration));
+}
+
+function lostAttempt(
+  { id, number, phase, step_id: stepId, registration_id: registrationId }: Pick<Row<'attempt'>, 'id' | 'number' | 'phase' | 'step_id' | 'registration_id'>,
+  step: Pick<Row<'step'>, 'action_id' | 'action_name' | 'version_number'>,
+  registration: Pick<Row<'registration'>, 'user_id' | 'connection_name'>,
+): LostAttempt {
+  return {
+    registrationId,
+    userId: registration.user_id,
+    connectionName: registration.connection_name,
+    stepId,
+    actionId: step.action_id,
+    actionName: step.action_name,
+    versionNumber: step.version_number,
+    attempt: { id, number, phase },
+  };
 }

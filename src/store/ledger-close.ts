@@ -1,6 +1,7 @@
 import type { CloseResult, RegistrationResult } from '../../workflows/messages.ts';
 import type { Database, Queryable } from './database.ts';
 import { isOpen, labelOf, type LockedRegistration, lockRegistration, NOT_HELD } from './ledger-rows.ts';
+import { createOutbox } from './outbox.ts';
 import type { RegistrationOutcome, Row, StepState } from './schema.ts';
 
 export interface CloseLedger {
@@ -18,18 +19,24 @@ export interface CloseLedger {
    */
   cancelRegistration(registrationId: string): Promise<RegistrationResult>;
   /**
-   * The same after Temporal has said that a person ended the workflow, unless somebody has made the registration due
-   * since then: that wish is newer.
+   * The same after Temporal has said that a person ended the workflow, unless the registration is due, or was handed over
+   * long after that end, of which a restored Temporal knows nothing: that wish is newer, and the registration is due then.
    *
+   * @param endedAt by Temporal's clock.
    * @returns false when it was left open for that reason.
    */
-  recordCancelledByOperator(registrationId: string): Promise<boolean>;
+  recordCancelledByOperator(registrationId: string, endedAt: number | null): Promise<boolean>;
 }
+
+/** Between the store and Temporal, at most. */
+const CLOCKS_DIFFER_MS = 60_000;
 
 type StepRow = Row<'step'>;
 
 /** The part of the ledger that ends registrations. */
 export function createCloseLedger({ database }: { database: Database }): CloseLedger {
+  const outbox = createOutbox({ database });
+
   return {
     async closeRegistration(registrationId) {
       return await database.transaction(async (tx): Promise<CloseResult> => {
@@ -49,11 +56,16 @@ export function createCloseLedger({ database }: { database: Database }): CloseLe
       });
     },
 
-    async recordCancelledByOperator(registrationId) {
+    async recordCancelledByOperator(registrationId, endedAt) {
       return await database.transaction(async (tx) => {
         const registration = await lockRegistration(database, tx, registrationId);
-        if (registration.row.due_at !== null) return false;
-        if (registration.row.outcome === null) await cancel(tx, registration);
+        const { due_at: dueAt, handed_over_at: handedOverAt, outcome } = registration.row;
+        if (dueAt !== null) return false;
+        if (endedAt !== null && (handedOverAt ?? 0) - endedAt > CLOCKS_DIFFER_MS) {
+          await outbox.makeDue(registrationId, tx);
+          return false;
+        }
+        if (outcome === null) await cancel(tx, registration);
         return true;
       });
     },

@@ -5,7 +5,7 @@ import { type CloseLedger, createCloseLedger } from './ledger-close.ts';
 import { createReadLedger, type ReadLedger } from './ledger-read.ts';
 import { createSettleLedger, type SettleLedger } from './ledger-settle.ts';
 
-export type { Claim, ClaimedStep, ClaimInput } from './ledger-claim.ts';
+export type { Claim, ClaimedStep, ClaimInput, LostAttempt } from './ledger-claim.ts';
 export type { AttemptRecord, RegistrationFacts, RegistrationRecord, StepFacts, StepRecord } from './ledger-read.ts';
 export { UnknownIdError } from './ledger-rows.ts';
 export type { AttemptEnd } from './ledger-settle.ts';

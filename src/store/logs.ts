@@ -1,8 +1,8 @@
 import { type Expression, type SqlBool, sql } from 'kysely';
-import { newId } from '../domain/ids.ts';
+import { firstIdOf, newId } from '../domain/ids.ts';
 import type { ActionError } from '../domain/invocation.ts';
 import type { TriggerId } from '../domain/triggers.ts';
-import type { Queryable } from './database.ts';
+import { type Database, type Queryable, storeNow } from './database.ts';
 import { INSTALLATION_KEY, type Keyring } from './keyring.ts';
 import type { Row } from './schema.ts';
 
@@ -106,13 +106,26 @@ export function logsOfUser(userId: string): LogCondition {
 export interface LogStore {
   page(page: LogPage): Promise<LogItem[]>;
   count(condition?: LogCondition): Promise<number>;
-  /** Checkpoint reading, oldest first: up to `limit` entries after the one with the id `from`, or from the first one. */
+  /**
+   * Checkpoint reading, oldest first: up to `limit` entries after the one with the id `from`, or from the first one. Those
+   * that are younger than `LOG_DELAY_MS` are left out: one that comes before them may still be on its way.
+   */
   after(from: string | null, limit: number): Promise<LogItem[]>;
   find(id: string): Promise<LogItem | null>;
 }
 
+/**
+ * An entry's id is made by the clock of the process that writes it, before its transaction commits: for so long after that
+ * time, one with a smaller id can still appear, and whoever follows the log would have passed it. Usually it is milliseconds.
+ * PostgreSQL ends a statement of ours after 8 s and a transaction whose process has stopped after 15 s (`postgres-pool.ts`);
+ * the rest is for clocks that differ.
+ */
+const LOG_DELAY_MS = 30_000;
+
 /** Reads the tenant log. */
-export function createLogStore({ db, keyring }: { db: Queryable; keyring: Keyring }): LogStore {
+export function createLogStore({ database, keyring, delayMs = LOG_DELAY_MS }: { database: Database; keyring: Keyring; delayMs?: number | undefined }): LogStore {
+  const { db } = database;
+
   async function toItem(row: Row<'log'>): Promise<LogItem> {
     const item = await keyring.openJson<Record<string, unknown>>(row.key_id, logContext(row.id), row.item_sealed);
     return {
@@ -144,7 +157,8 @@ export function createLogStore({ db, keyring }: { db: Queryable; keyring: Keyrin
     },
 
     async after(from, limit) {
-      let query = db.selectFrom('log').selectAll().orderBy('id').limit(limit);
+      const settled = firstIdOf((await storeNow(database)) - delayMs);
+      let query = db.selectFrom('log').selectAll().where('id', '<', settled).orderBy('id').limit(limit);
       if (from !== null) query = query.where('id', '>', from);
       return await Promise.all((await query.execute()).map(toItem));
     },

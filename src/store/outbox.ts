@@ -21,8 +21,11 @@ export interface Outbox {
    * dispatcher that dies leaves them to the others then.
    */
   claimDue(options: { limit: number; leaseMs: number }): Promise<DueRegistration[]>;
-  /** Temporal has it: ask about it after `checkAfterMs`, unless it is closed. Does nothing when it was made due again or closed meanwhile. */
-  markHandedOver(options: { registrationId: string; dueSeq: number; checkAfterMs: number }): Promise<void>;
+  /**
+   * Temporal has these: ask about them after `checkAfterMs`, unless they are closed. Leaves those alone that were made due
+   * again or closed meanwhile.
+   */
+  markHandedOver(handedOver: Pick<DueRegistration, 'registrationId' | 'dueSeq'>[], options: { checkAfterMs: number }): Promise<void>;
   /** Gives claimed ones back at once. */
   releaseClaims(registrationIds: string[]): Promise<void>;
   /** Temporal refused this one: try it again after `delayMs`. Does nothing when it was made due again or closed meanwhile. */
@@ -83,17 +86,23 @@ export function createOutbox({ database }: { database: Database }): Outbox {
         }));
     },
 
-    async markHandedOver({ registrationId, dueSeq, checkAfterMs }) {
-      await db.updateTable('registration')
+    async markHandedOver(handedOver, { checkAfterMs }) {
+      if (handedOver.length === 0) return;
+      await db
+        // In one order, as everybody takes several.
+        .with('chosen', (qb) =>
+          qb.selectFrom('registration').select('id').where('id', 'in', handedOver.map((each) => each.registrationId)).orderBy('id').forUpdate())
+        .updateTable('registration')
         .set({
           due_at: null,
           claimed_until: null,
+          handed_over_at: now,
           dispatch_failures: 0,
           dispatch_error: null,
           check_at: sql<number | null>`case when state = 'open' then ${now} + cast(${checkAfterMs} as bigint) end`,
         })
-        .where('id', '=', registrationId)
-        .where('due_seq', '=', dueSeq)
+        .where('id', 'in', (eb) => eb.selectFrom('chosen').select('id'))
+        .where((eb) => eb.or(handedOver.map(({ registrationId, dueSeq }) => eb.and({ id: registrationId, due_seq: dueSeq }))))
         .where('due_at', 'is not', null)
         .execute();
     },

@@ -1,14 +1,24 @@
-import type { Client, WorkflowExecutionStatusName } from '@temporalio/client';
+import type { Client, WorkflowExecutionDescription, WorkflowExecutionStatusName } from '@temporalio/client';
 import { isGrpcServiceError, WorkflowNotFoundError } from '@temporalio/client';
 import { TypedSearchAttributes } from '@temporalio/common';
+import proto from '@temporalio/proto';
 import type { userRegistration } from '../../workflows/index.ts';
 import { lookSignal, REGISTRATION_TASK_QUEUE, workflowIdOf, WORKFLOW_TYPE } from '../../workflows/messages.ts';
 import { isTemporalUnreachable } from './connection.ts';
 import { describeNamespace } from './namespace.ts';
 import { SEARCH_ATTRIBUTES, type SearchAttributeName } from './search-attributes.ts';
 
-/** What Temporal knows of a registration's last workflow; `unknown`: nothing. */
-export type WorkflowStatus = 'running' | 'completed' | 'failed' | 'timed-out' | 'cancelled' | 'terminated' | 'unknown';
+/**
+ * What Temporal knows of a registration's last workflow. `idle`: it runs, and nothing of it is under way or waits for a
+ * worker. `unknown`: nothing.
+ */
+export type WorkflowStatus = 'running' | 'idle' | 'completed' | 'failed' | 'timed-out' | 'cancelled' | 'terminated' | 'unknown';
+
+export interface KnownWorkflow {
+  status: WorkflowStatus;
+  /** By Temporal's clock; null while it runs. */
+  endedAt: number | null;
+}
 
 /** The one way into Temporal. Each call ends within 10 s. */
 export interface RegistrationStarter {
@@ -19,7 +29,7 @@ export interface RegistrationStarter {
    * @throws an error to be asked about with `isUnreachable`.
    */
   start(registration: { registrationId: string; userId: string; connectionName: string }): Promise<void>;
-  describe(registrationId: string): Promise<WorkflowStatus>;
+  describe(registrationId: string): Promise<KnownWorkflow>;
   /** The id that the namespace was made with. Another one than before: Temporal has lost its data. */
   namespaceId(): Promise<string>;
   /** True when the error is about Temporal as a whole, not about one registration. */
@@ -28,6 +38,7 @@ export interface RegistrationStarter {
 
 const CALL_TIMEOUT_MS = 10_000;
 const INVALID_ARGUMENT = 3;
+const { PENDING_ACTIVITY_STATE_SCHEDULED: SCHEDULED } = proto.temporal.api.enums.v1.PendingActivityState;
 
 /**
  * @param shownUserId the user id as Temporal may know it: search attributes and summaries are not encrypted.
@@ -73,10 +84,11 @@ export function createRegistrationStarter({ client, searchAttributes, shownUserI
 
     async describe(registrationId) {
       try {
-        const { status } = await call(() => client.workflow.getHandle(workflowIdOf(registrationId)).describe());
-        return statusOf(status.name);
+        const found = await call(() => client.workflow.getHandle(workflowIdOf(registrationId)).describe());
+        const isAsleep = found.status.name === 'RUNNING' && isIdle(found.raw);
+        return { status: isAsleep ? 'idle' : statusOf(found.status.name), endedAt: found.closeTime?.getTime() ?? null };
       } catch (error) {
-        if (error instanceof WorkflowNotFoundError) return 'unknown';
+        if (error instanceof WorkflowNotFoundError) return { status: 'unknown', endedAt: null };
         throw error;
       }
     },
@@ -110,6 +122,12 @@ function statusOf(name: WorkflowExecutionStatusName): WorkflowStatus {
     default:
       return 'unknown';
   }
+}
+
+/** An activity that waits for its next try is not under way. */
+function isIdle({ pendingWorkflowTask, pendingActivities }: WorkflowExecutionDescription['raw']): boolean {
+  if (pendingWorkflowTask) return false;
+  return (pendingActivities ?? []).every(({ state, scheduledTime }) => state === SCHEDULED && Number(scheduledTime?.seconds ?? 0) * 1000 > Date.now());
 }
 
 function refusesSearchAttributes(error: unknown): boolean {

@@ -105,7 +105,7 @@ describeEachStore('a restore', (fresh) => {
 
     await restoreInto(store.database, path, { replace: true });
 
-    for (const dueSeq of [handedOver!.dueSeq, 41, 42]) await store.outbox.markHandedOver({ registrationId, dueSeq, checkAfterMs: 1 });
+    for (const dueSeq of [handedOver!.dueSeq, 41, 42]) await store.outbox.markHandedOver([{ registrationId, dueSeq }], { checkAfterMs: 1 });
     expect(await store.outbox.claimDue({ limit: 10, leaseMs: 1000 })).toMatchObject([{ registrationId }]);
     for (const step of await stepsOf(store)) expect(step.wish).toBeGreaterThan(41);
   });

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { until } from '../builds/harness.ts';
 import { CLIENT_ID, CLIENT_SECRET, newestLog, signUp } from '../http/test-app.ts';
 import { type HttpsUsher, startHttpsUsher } from './https-usher.ts';
+import { expectEveryOperation } from './sdk-coverage.ts';
 
 const POST = 'post-user-registration';
 const TRIGGER = { id: POST, version: 'v2' } as const;
@@ -205,4 +206,8 @@ describe('npm auth0, 4.x', () => {
     await expect(client.actions.delete({ id })).rejects.toMatchObject({ statusCode: 409 });
     expect((await client.actions.delete({ id, force: true })).status).toBe(204);
   });
+});
+
+test('each SDK has asked for every operation on Actions, triggers and modules', async () => {
+  await expectEveryOperation(usher, 'actions');
 });

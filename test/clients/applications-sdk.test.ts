@@ -3,6 +3,7 @@ import { ManagementClient as ManagementClient4 } from 'auth0-4';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CLIENT_ID, CLIENT_SECRET } from '../http/test-app.ts';
 import { type HttpsUsher, startHttpsUsher } from './https-usher.ts';
+import { expectEveryOperation } from './sdk-coverage.ts';
 
 let usher: HttpsUsher;
 
@@ -142,4 +143,8 @@ describe('npm auth0 4', () => {
     await management.tenants.updateSettings({ friendly_name: 'Four' });
     expect((await management.tenants.getSettings()).data).toMatchObject({ friendly_name: 'Four' });
   });
+});
+
+test('each SDK has asked for every operation on clients, connections, grants, APIs and the tenant', async () => {
+  await expectEveryOperation(usher, 'applications');
 });

@@ -16,6 +16,8 @@ export interface HttpsUsher<A extends TestApp = TestApp> {
   domain: string;
   /** For the `NODE_EXTRA_CA_CERTS` of other programs. */
   caFile: string;
+  /** Every request so far, with what the client says that it is: `node-auth0 7.1.0`. */
+  asked: { client: string; method: string; path: string }[];
   close(): Promise<void>;
 }
 
@@ -30,12 +32,15 @@ export async function serveOverHttps<A extends TestApp>(app: A): Promise<HttpsUs
   const { tls } = dataPaths(folder);
   const authority = await openAuthority(tls);
   trustAlso([authority.certificate]);
+  const asked: HttpsUsher['asked'] = [];
   const server = createServer(await localPair(authority, tls, [])(), app.express);
+  server.on('request', ({ headers, method = '', url = '' }) => asked.push({ client: clientOf(headers['auth0-client']), method, path: url.split('?')[0]! }));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
     app,
     caFile: tls.ca,
+    asked,
     domain: `localhost:${(server.address() as AddressInfo).port}`,
     async close() {
       server.closeAllConnections();
@@ -44,4 +49,11 @@ export async function serveOverHttps<A extends TestApp>(app: A): Promise<HttpsUs
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Name and version, as clients of Auth0 tell them in this header; empty for others. */
+function clientOf(header: string | string[] | undefined): string {
+  if (typeof header !== 'string') return '';
+  const { name, version } = JSON.parse(Buffer.from(header, 'base64').toString()) as { name: string; version: string };
+  return `${name} ${version}`;
 }

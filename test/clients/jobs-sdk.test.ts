@@ -8,8 +8,9 @@ import { ManagementClient as ManagementClient4 } from 'auth0-4';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DEFAULT_CONNECTION } from '../../src/store/connections.ts';
 import { until } from '../builds/harness.ts';
-import { CLIENT_ID, CLIENT_SECRET } from '../http/test-app.ts';
+import { CLIENT_ID, CLIENT_SECRET, signUp } from '../http/test-app.ts';
 import { type HttpsUsher, startHttpsUsher } from './https-usher.ts';
+import { expectEveryOperation } from './sdk-coverage.ts';
 
 let usher: HttpsUsher;
 let folder: string;
@@ -30,6 +31,11 @@ const credentials = () => ({ domain: usher.domain, clientId: CLIENT_ID, clientSe
 
 function file(prefix: string): string {
   return JSON.stringify([{ email: `${prefix}-1@example.com`, user_id: `${prefix}-1` }, { email: 'nonsense' }]);
+}
+
+async function newUser(name: string): Promise<string> {
+  const { body } = await signUp(usher.app, { email: `${name}@example.com` });
+  return `auth0|${body._id}`;
 }
 
 async function download(location: string): Promise<{ user_id: string }[]> {
@@ -58,6 +64,13 @@ describe('npm auth0, the current major', () => {
     expect(await client.jobs.errors.get(exporting.id)).toBeUndefined();
   });
 
+  test('sends the mail that asks to verify an address', async () => {
+    const client = new ManagementClient(credentials());
+    const job = await client.jobs.verificationEmail.create({ user_id: await newUser('seven-mail') });
+    expect(job).toMatchObject({ type: 'verification_email', status: 'completed' });
+    expect(await client.jobs.get(job.id)).toMatchObject({ status: 'completed' });
+  });
+
   test('tells of a job that is not there as of Auth0\'s own', async () => {
     const client = new ManagementClient(credentials());
     await expect(client.jobs.get('job_none')).rejects.toMatchObject({ statusCode: 404, body: { errorCode: 'inexistent_job' } });
@@ -79,4 +92,14 @@ describe('npm auth0 4', () => {
     const { data: done } = await until(() => client.jobs.get({ id: exporting.id }), ({ data }) => data.status === 'completed');
     expect(await download(done['location'])).toContainEqual(expect.objectContaining({ user_id: 'auth0|four-1' }));
   });
+
+  test('sends the mail that asks to verify an address', async () => {
+    const client = new ManagementClient4(credentials());
+    const { data: job } = await client.jobs.verifyEmail({ user_id: await newUser('four-mail') });
+    expect(job).toMatchObject({ type: 'verification_email', status: 'completed' });
+  });
+});
+
+test('each SDK has asked for every operation on jobs', async () => {
+  await expectEveryOperation(usher, 'jobs');
 });

@@ -68,15 +68,20 @@ async function writeExports(): Promise<void> {
   ]));
 }
 
-/** By the shop's application, which is given the grant that its pages at Auth0 could do without. */
-async function shopLogin() {
+/** What the shop's application asks for, which is given the grant that its pages at Auth0 could do without. */
+async function openShop() {
   const { body: [shop] } = await send(`${usher.app.url}/api/v2/clients?app_type=spa`, { headers });
   const grants = { grant_types: [...shop.grant_types, 'password'] };
   const patched = await send(`${usher.app.url}/api/v2/clients/${shop.client_id}`, { method: 'PATCH', headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(grants) });
   expect(patched.status).toBe(200);
-  return async (username: string, password: string) =>
-    await postJson(`https://${usher.domain}/oauth/token`, { grant_type: 'password', client_id: shop.client_id, username, password, scope: 'openid' });
+  const post = (path: string, fields: object) => postJson(`https://${usher.domain}${path}`, { client_id: shop.client_id, ...fields });
+  return {
+    login: (username: string, password: string) => post('/oauth/token', { grant_type: 'password', username, password, scope: 'openid' }),
+    signUp: (fields: object) => post('/dbconnections/signup', { connection: 'Username-Password-Authentication', email: 'new@example.com', password: 'a-New-passw0rd', ...fields }),
+  };
 }
+
+const read = async (path: string) => (await send(`${usher.app.url}/api/v2/${path}`, { headers })).body;
 
 test('a tenant moves by the steps of the page: configuration, users with their ids and passwords, and sign-ups that run its Actions', async () => {
   // 1. Look at the Actions.
@@ -96,25 +101,25 @@ test('a tenant moves by the steps of the page: configuration, users with their i
   expect(files).toEqual(['Username-Password-Authentication-1.json', 'Username-Password-Authentication-2.json', 'email-1.json']);
   expect((await readdir(folder)).filter((name) => name.endsWith('-1.json') || name.endsWith('-2.json')).toSorted()).toEqual(files);
 
-  const line = example('sh', 'users-imports');
-  const { body: connections } = await send(`${usher.app.url}/api/v2/connections`, { headers });
-  const idOf = (name: string) => (connections as { id: string; name: string }[]).find((each) => each.name === name)!.id;
+  const line = example('sh', 'users-imports').trimEnd();
+  const connections = await read('connections') as { id: string; name: string }[];
+  const idOf = (name: string) => connections.find((each) => each.name === name)!.id;
+  const imported = async (file: string, more = '') => {
+    const env = { USHER: usher.app.url, TOKEN: headers.authorization.slice('Bearer '.length), CONNECTION_ID: idOf(file.replace(/-\d+\.json$/, '')) };
+    const { output } = await run('sh', ['-c', `${line.replace('Username-Password-Authentication-1.json', file)} ${more}`], env);
+    const { id } = JSON.parse(output) as { id: string };
+    return await until(() => read(`jobs/${id}`), ({ status }) => status !== 'pending' && status !== 'processing');
+  };
   const { db } = usher.app.database;
   const registered = async () => (await db.selectFrom('registration').select('id').execute()).length;
   const before = await registered();
-  for (const file of files) {
-    const env = { USHER: usher.app.url, TOKEN: headers.authorization.slice('Bearer '.length), CONNECTION_ID: idOf(file.replace(/-\d+\.json$/, '')) };
-    const { output } = await run('sh', ['-c', line.replace('Username-Password-Authentication-1.json', file)], env);
-    const { id } = JSON.parse(output) as { id: string };
-    const { body: job } = await until(() => send(`${usher.app.url}/api/v2/jobs/${id}`, { headers }), ({ body }) => body.status !== 'pending' && body.status !== 'processing');
-    expect(job, file).toMatchObject({ status: 'completed', summary: { failed: 0 } });
-  }
+  for (const file of files) expect(await imported(file), file).toMatchObject({ status: 'completed', summary: { failed: 0 } });
   expect(await registered()).toBe(before);
   expect((await db.selectFrom('user_account').select('id').execute()).length).toBe(33);
-  expect((await send(`${usher.app.url}/api/v2/users/${encodeURIComponent('email|5f00000000000000000000aa')}`, { headers })).body).toMatchObject({ email: 'code@example.com', email_verified: true });
+  expect(await read(`users/${encodeURIComponent('email|5f00000000000000000000aa')}`)).toMatchObject({ email: 'code@example.com', email_verified: true });
 
   // 4. Switch: the old passwords are right, under the old ids.
-  const login = await shopLogin();
+  const { login, signUp } = await openShop();
   const ada = await login('ada@example.com', "ada's old password");
   expect(ada.status).toBe(200);
   expect(decodeJwt(ada.body.id_token).sub).toBe('auth0|60425dc43519d90068f82973');
@@ -122,8 +127,22 @@ test('a tenant moves by the steps of the page: configuration, users with their i
   expect((await login('ada@example.com', "euclid's old password")).status).toBe(403);
   // Again, when whatever a first login changes has been changed.
   expect((await login('ada@example.com', "ada's old password")).status).toBe(200);
-  expect((await send(`${usher.app.url}/api/v2/users/${encodeURIComponent('auth0|60425dc43519d90068f82973')}`, { headers })).body).toMatchObject({ name: 'Ada', user_metadata: { lang: 'en' }, app_metadata: { plan: 'gold' } });
+  expect(await read(`users/${encodeURIComponent('auth0|60425dc43519d90068f82973')}`)).toMatchObject({ name: 'Ada', user_metadata: { lang: 'en' }, app_metadata: { plan: 'gold' } });
 
-  const { body: executions } = await send(`${usher.app.url}/api/v2/actions/triggers/post-user-registration/bindings`, { headers });
-  expect(executions.bindings.map((each: { display_name: string }) => each.display_name)).toContain('Tell the CRM');
+  // Who has signed up at Auth0 meanwhile, and whatever has changed.
+  expect(await imported(files[0]!, '-F upsert=true')).toMatchObject({ status: 'completed', summary: { inserted: 0, updated: expect.toSatisfy((updated: number) => updated > 0), failed: 0 } });
+  expect(await registered()).toBe(before);
+
+  // A sign-up asks the Actions that came along, and its registration has a step for each of the others.
+  expect(await signUp({})).toMatchObject({ status: 400, body: { error: 'extensibility_error', error_description: 'You need an invitation.' } });
+  const { status, body: person } = await signUp({ invitation: 'come in' });
+  expect(status).toBe(200);
+  const [log] = await read('logs?q=type:ss');
+  expect(log).toMatchObject({ user_id: `auth0|${person._id}`, user_name: 'new@example.com' });
+  const executions = await Promise.all(log.details.actions.executions.map((id: string) => read(`actions/executions/${id}`)));
+  expect(executions).toMatchObject([
+    { trigger_id: 'pre-user-registration', status: 'final', results: [{ action_name: 'Note the plan' }, { action_name: 'Check the invitation' }] },
+    { trigger_id: 'post-user-registration', usher: { user_id: `auth0|${person._id}`, steps: [{ action_name: 'Tell the CRM' }, { action_name: 'Count' }] } },
+  ]);
+  expect(await read(`users/${encodeURIComponent(`auth0|${person._id}`)}`)).toMatchObject({ app_metadata: { plan: 'gold' } });
 }, 180_000);

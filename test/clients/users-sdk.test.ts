@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { DEFAULT_CONNECTION } from '../../src/store/connections.ts';
 import { CLIENT_ID, CLIENT_SECRET, PASSWORD } from '../http/test-app.ts';
 import { type HttpsUsher, startHttpsUsher } from './https-usher.ts';
+import { expectEveryOperation } from './sdk-coverage.ts';
 
 let usher: HttpsUsher;
 let names = 0;
@@ -18,6 +19,7 @@ beforeEach(() => {
 
 const credentials = () => ({ domain: usher.domain, clientId: CLIENT_ID, clientSecret: CLIENT_SECRET });
 const newUser = (name = 'ada') => ({ connection: DEFAULT_CONNECTION, email: `${name}${names}@example.com`, password: PASSWORD });
+const permission = () => ({ resource_server_identifier: `https://${usher.domain}/api/v2/`, permission_name: 'read:users' });
 const NO_USER = { statusCode: 404, body: { message: 'The user does not exist.', errorCode: 'inexistent_user' } };
 
 describe('npm auth0, the current major', () => {
@@ -68,6 +70,9 @@ describe('npm auth0, the current major', () => {
     expect(await client.roles.get(id)).toEqual(created);
     expect(await client.roles.update(id, { description: 'Everything' })).toEqual({ ...created, description: 'Everything' });
     expect((await client.roles.list({ name_filter: `admin ${names}`, type: 'tenant' })).data).toMatchObject([{ id, name: `Admin ${names}` }]);
+    await client.roles.permissions.add(id, { permissions: [permission()] });
+    expect((await client.roles.permissions.list(id)).data).toEqual([{ ...permission(), resource_server_name: 'Auth0 Management API' }]);
+    await client.roles.permissions.delete(id, { permissions: [permission()] });
     expect((await client.roles.permissions.list(id)).data).toEqual([]);
     await expect(client.roles.create({ name: `Admin ${names}` })).rejects.toMatchObject({ name: 'ConflictError' });
 
@@ -84,6 +89,20 @@ describe('npm auth0, the current major', () => {
     await client.roles.delete(id);
     expect((await client.users.roles.list(users[1]!)).data).toEqual([]);
     await expect(client.roles.get(id)).rejects.toMatchObject({ statusCode: 404, body: { message: 'The role does not exist.' } });
+  });
+
+  test('log entries are searched and read; tickets verify an address and change a password', async () => {
+    const { user_id: id = '' } = await client.users.create(newUser());
+    const { data, response } = await client.logs.list({ search: `type:ss AND user_id:"${id}"`, sort: 'date:1', per_page: 1 });
+    expect(response).toMatchObject({ start: 0, limit: 1, total: 1 });
+    expect(data).toMatchObject([{ type: 'ss', user_id: id }]);
+    expect(await client.logs.get(data[0]!.log_id!)).toEqual(data[0]);
+
+    const { ticket } = await client.tickets.verifyEmail({ user_id: id, ttl_sec: 60 });
+    await fetch(ticket);
+    expect(await client.users.get(id)).toMatchObject({ email_verified: true });
+    const change = await client.tickets.changePassword({ user_id: id });
+    expect((await fetch(change.ticket)).status).toBe(200);
   });
 });
 
@@ -122,6 +141,9 @@ describe('npm auth0, 4.x', () => {
     expect((await client.roles.update({ id }, { name: `Writer ${names}` })).data).toMatchObject({ name: `Writer ${names}`, description: 'Writes' });
     expect((await client.roles.getAll({ name_filter: `writer ${names}` })).data).toMatchObject([{ id }]);
     expect((await client.roles.getAll({ name_filter: `writer ${names}`, include_totals: true })).data).toMatchObject({ start: 0, limit: 50, total: 1, roles: [{ id }] });
+    expect((await client.roles.addPermissions({ id }, { permissions: [permission()] })).status).toBe(201);
+    expect((await client.roles.getPermissions({ id })).data).toMatchObject([permission()]);
+    expect((await client.roles.deletePermissions({ id }, { permissions: [permission()] })).status).toBe(204);
     expect((await client.roles.getPermissions({ id, include_totals: true })).data).toMatchObject({ total: 0, permissions: [] });
 
     const [one, two] = (await Promise.all(['a', 'b'].map((name) => client.users.create(newUser(name))))).map(({ data }) => data.user_id);
@@ -135,4 +157,23 @@ describe('npm auth0, 4.x', () => {
     expect((await client.users.getRoles({ id: one!, include_totals: true })).data).toMatchObject({ total: 0, roles: [] });
     expect((await client.roles.delete({ id })).status).toBe(200);
   });
+
+  test('log entries are searched and read; tickets verify an address and change a password', async () => {
+    const { data: { user_id: id } } = await client.users.create(newUser());
+    const search = { q: `type:ss AND user_id:"${id}"`, sort: 'date:1' };
+    const { data } = await client.logs.getAll(search);
+    expect(data).toMatchObject([{ type: 'ss', user_id: id }]);
+    expect((await client.logs.getAll({ ...search, include_totals: true })).data).toMatchObject({ start: 0, total: 1, logs: data });
+    expect((await client.logs.get({ id: data[0]!.log_id })).data).toEqual(data[0]);
+
+    const { data: { ticket } } = await client.tickets.verifyEmail({ user_id: id });
+    await fetch(ticket);
+    expect((await client.users.get({ id })).data).toMatchObject({ email_verified: true });
+    const { data: change } = await client.tickets.changePassword({ user_id: id });
+    expect((await fetch(change.ticket)).status).toBe(200);
+  });
+});
+
+test('each SDK has asked for every operation on users, roles, logs and tickets', async () => {
+  await expectEveryOperation(usher, 'users');
 });

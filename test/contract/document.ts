@@ -6,6 +6,7 @@ export interface Operation {
   method: string;
   /** With its parameters in braces. */
   path: string;
+  tag: string;
   /** Each one alone is enough; empty: no token is asked for. */
   scopes: string[];
   isOurs: boolean;
@@ -14,7 +15,7 @@ export interface Operation {
 
 interface Document {
   openapi: string;
-  paths: Record<string, Record<string, { operationId: string; security?: { token?: string[] }[]; responses: object; 'x-usher'?: boolean }>>;
+  paths: Record<string, Record<string, { operationId: string; tags: [string]; security?: { token?: string[] }[]; responses: object; 'x-usher'?: boolean }>>;
 }
 
 /** Reads the document that the app serves. */
@@ -28,6 +29,7 @@ export function operationsOf({ paths }: Document): Operation[] {
       operationId: operation.operationId,
       method,
       path,
+      tag: operation.tags[0],
       scopes: (operation.security ?? []).flatMap(({ token = [] }) => token),
       isOurs: operation['x-usher'] === true,
       responses: Object.keys(operation.responses),

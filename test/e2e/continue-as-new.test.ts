@@ -19,6 +19,9 @@ import { startTestUsher, type TestUsher } from './usher.ts';
 const MOST_EVENTS = 20;
 const LOOKS = 8;
 const EMAIL = 'ada@example.com';
+/** The first Action for this one is still at work while its workflow is cancelled. */
+const SLOW_EMAIL = 'grace@example.com';
+const SLOW_MS = 3_000;
 
 let folder: string;
 let server: ChildProcess;
@@ -39,7 +42,11 @@ beforeAll(async () => {
   const address = `127.0.0.1:${grpc}`;
   client = createClient({ address, namespace: 'default', security: {} });
   await until('Temporal serves', () => client.workflowService.describeNamespace({ namespace: 'default' }).then(() => true, () => false), 60_000);
-  receiver = await startReceiver(({ body }) => ({ status: isDown && parseDelivery(body).action === 'Down' ? 500 : 200 }));
+  receiver = await startReceiver(({ body }) => {
+    const { action, email } = parseDelivery(body);
+    if (isDown && action === 'Down') return { status: 500 };
+    return { status: 200, ...(action === 'First' && email === SLOW_EMAIL ? { delayMs: SLOW_MS } : {}) };
+  });
   usher = await startTestUsher({ TEMPORAL_ADDRESS: address });
   const [, down] = await bindTellingActions(usher.management, receiver, ['First', 'Down', 'Last']);
   changePolicy(usher.dataDir, down!, { quick: { attempts: 1 }, long: { firstDelayMs: 3_600_000 } });
@@ -83,4 +90,18 @@ test('a workflow whose history has grown goes on in a new run: what had succeede
   const through = deliveries(receiver).filter(({ status }) => status === 200).map(({ action }) => action);
   expect(through).toEqual(['First', 'Last', 'Down']);
   expect(new Set(deliveries(receiver).filter(({ action }) => action === 'Down').map(({ key }) => key)).size).toBe(1);
+});
+
+test('what is redriven while its cancelled workflow still waits for an attempt to end is taken up by a new run', async () => {
+  isDown = false;
+  expect((await usher.signUp(SLOW_EMAIL)).status).toBe(200);
+  const seen = () => readRegistration(usher.dataDir, SLOW_EMAIL)!;
+  await until('its first Action is at work', () => seen()?.steps[0]!.attempts.length === 1, 60_000);
+  await client.workflow.getHandle(workflowIdOf(seen().id)).cancel();
+  await until('the cancellation is recorded', () => seen().outcome === 'cancelled', 60_000);
+
+  await usher.management.call('POST', `/usher/executions/${seen().id}/redrive`, { steps: 'failed' });
+
+  // Long before the sweep would ask.
+  await until('it has succeeded', () => seen().outcome === 'succeeded', 60_000);
 });

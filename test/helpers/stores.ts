@@ -124,6 +124,6 @@ export async function letTimePass({ database: { db } }: TestStore, ms: number): 
     }))
     .execute();
   await db.updateTable('registration')
-    .set((eb) => ({ due_at: eb('due_at', '-', ms), claimed_until: eb('claimed_until', '-', ms), check_at: eb('check_at', '-', ms) }))
+    .set((eb) => ({ due_at: eb('due_at', '-', ms), claimed_until: eb('claimed_until', '-', ms), check_at: eb('check_at', '-', ms), handed_over_at: eb('handed_over_at', '-', ms) }))
     .execute();
 }

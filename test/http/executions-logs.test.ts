@@ -6,7 +6,7 @@ let app: TestApp;
 let headers: { authorization: string };
 
 beforeAll(async () => {
-  app = await startTestApp();
+  app = await startTestApp({ logDelayMs: 20 });
   headers = await bearer(app);
 });
 
@@ -121,15 +121,13 @@ describe('the tenant log', () => {
   });
 
   it('can be followed from a checkpoint without a gap', async () => {
-    const followed: string[] = [];
-    for (let from = ''; ; from = followed.at(-1) ?? '') {
-      const { body } = await get(`logs?take=2${from === '' ? '' : `&from=${from}`}`);
-      if (body.length === 0) break;
-      followed.push(...body.map((item: { log_id: string }) => item.log_id));
-      expect(followed.length).toBeLessThan(1000);
-    }
     const all = (await get('logs?sort=date:1&per_page=100')).body.map((item: { log_id: string }) => item.log_id);
-    expect(followed).toEqual(all);
+    const followed: string[] = [];
+    await expect.poll(async () => {
+      const { body } = await get(`logs?take=2${followed.length === 0 ? '' : `&from=${followed.at(-1)}`}`);
+      followed.push(...body.map((item: { log_id: string }) => item.log_id));
+      return followed;
+    }).toEqual(all);
   });
 
   it('gives one entry by its id', async () => {

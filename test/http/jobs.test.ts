@@ -193,6 +193,36 @@ describe('POST /api/v2/jobs/users-imports', () => {
   });
 });
 
+describe('GET /api/v2/jobs/{id}', () => {
+  const MINUTE_MS = 60_000;
+
+  /** What is told of an import of 100 users that somebody works on since a minute, and has done so many of. */
+  async function progressAt(position: number): Promise<Answer['body']> {
+    const { db } = app.database;
+    const summary = position === 0 ? null : JSON.stringify({ inserted: position, updated: 0, failed: 0, total: 100 });
+    await db.insertInto('job').values({
+      id: 'job_half', type: 'users_import', status: 'processing', options: JSON.stringify({ connectionId, upsert: false }), summary, position,
+      claimed_until: Date.now() + MINUTE_MS, created_at: Date.now() - MINUTE_MS, updated_at: Date.now(),
+    }).execute();
+    const { body } = await send(`${app.url}/api/v2/jobs/job_half`, { headers });
+    await db.deleteFrom('job').where('id', '=', 'job_half').execute();
+    return body;
+  }
+
+  it('tells how far an import is, and how long it will take at its pace', async () => {
+    const begun = await progressAt(0);
+    expect(begun).toMatchObject({ status: 'processing', percentage_done: 0 });
+    expect(begun).not.toHaveProperty('time_left_seconds');
+
+    const quarter = await progressAt(25);
+    expect(quarter).toMatchObject({ status: 'processing', percentage_done: 25 });
+    // A minute for 25 of them, so three for the other 75, and what the machine has taken since.
+    expect(quarter.time_left_seconds).toBeGreaterThanOrEqual(180);
+    expect(quarter.time_left_seconds).toBeLessThan(240);
+    expect(quarter).not.toHaveProperty('summary');
+  });
+});
+
 describe('POST /api/v2/jobs/users-exports', () => {
   async function exported(body: object): Promise<{ job: Answer['body']; text: string; type: string | null }> {
     const { status, body: created } = await postJson(`${app.url}/api/v2/jobs/users-exports`, body, headers);

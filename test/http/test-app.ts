@@ -47,6 +47,8 @@ export interface TestAppOptions {
   rateLimits?: RateLimits;
   readiness?: () => Promise<Readiness>;
   preUserRegistrationMs?: number;
+  /** How old an entry of the tenant log is before a checkpoint gives it. @default 30 s */
+  logDelayMs?: number;
   /** Where mails and text messages go. @default they are kept */
   transports?: Partial<MessageTransports>;
   publicUrl?: string;
@@ -116,6 +118,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     readiness: options.readiness ?? (() => Promise.resolve({ ready: true, degraded: {} })),
     fingerprintHeaders: { ja3: 'x-ja3', ja4: 'x-ja4' },
     ...(options.preUserRegistrationMs === undefined ? {} : { preUserRegistrationMs: options.preUserRegistrationMs }),
+    ...(options.logDelayMs === undefined ? {} : { logDelayMs: options.logDelayMs }),
   });
   const app = createApp({ logger, auth, routes, origins, trustedProxies: options.trustedProxies ?? [], rateLimits: { limits: options.rateLimits ?? NO_RATE_LIMITS, counters: null }, checkAnswers: true });
   const server = createServer({ maxHeaderSize: LIMITS.requestHeaderBytes }, app);

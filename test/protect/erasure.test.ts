@@ -87,7 +87,7 @@ describeEachStore('erasing a user', (fresh) => {
 
     const attemptId = claim.step.attempt.id;
     // Its worker finds that the lease is not its own any more, and kills it.
-    expect(await usher.ledger.renewLeases({ workerId: 'w', leaseMs: 30_000 })).toEqual(new Set());
+    expect(await usher.ledger.renewLeases({ attemptIds: [attemptId], leaseMs: 30_000 })).toEqual(new Set());
     const end = usher.ledger.settleAttempt({ attemptId, outcome: 'failed', endedAt: 1, retryAfterMs: 0, logs: [{ at: 1, level: 'log', text: EMAIL }], logsTruncated: false, calls: [], cacheChanges: [], error: { type: 'ACTION_THREW', name: 'Error', message: EMAIL, retryable: true } });
     await expect(end).rejects.toThrow(/no attempt/);
     await expect(usher.ledger.claimStep({ registrationId, stepId: step!.stepId, phase: 'quick', workerId: 'w', leaseMs: 1000 })).rejects.toThrow(/no registration/);

@@ -56,7 +56,7 @@ describeEachStore('retention', (fresh) => {
     expect(await usher.ledger.readRegistration(closed)).toBeNull();
     expect(await usher.ledger.loadOpenSteps(open)).toHaveLength(1);
     // Whoever reads the log meets no entry whose key is gone.
-    expect(await createLogStore({ db: usher.database.db, keyring: usher.keyring }).page({ limit: 10, offset: 0, order: 'asc' })).toHaveLength(1);
+    expect(await createLogStore(usher).page({ limit: 10, offset: 0, order: 'asc' })).toHaveLength(1);
   });
 
   test('a sign-up that was denied goes by its own age, and so does the tenant log', async () => {

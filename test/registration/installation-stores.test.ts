@@ -121,13 +121,37 @@ describeEachStore('what the API keeps of an installation', (fresh) => {
   it('reads the tenant log from either end and after a checkpoint', async () => {
     const { database, keyring } = await open();
     for (let i = 0; i < 5; i++) await writeLog(database.db, keyring, { type: 'fs', date: Date.now(), clientId: 'c', item: { description: `entry ${i}` } });
-    const logs = createLogStore({ db: database.db, keyring });
+    const logs = createLogStore({ database, keyring, delayMs: 20 });
     expect(described(await logs.page({ limit: 2, offset: 1, order: 'desc' }))).toEqual(['entry 3', 'entry 2']);
+    await expect.poll(() => logs.after(null, 100)).toHaveLength(5);
     const [first] = await logs.after(null, 1);
     expect(described(await logs.after(first?.log_id ?? '', 100))).toEqual(['entry 1', 'entry 2', 'entry 3', 'entry 4']);
     expect(await logs.count()).toBe(5);
     expect(await logs.find(first?.log_id ?? '')).toMatchObject({ type: 'fs', client_id: 'c', description: 'entry 0' });
     expect(JSON.stringify(await database.db.selectFrom('log').selectAll().execute())).not.toContain('entry');
+  });
+
+  it('gives no checkpoint beyond an entry that somebody else is still writing', async () => {
+    const { database, keyring, reopen } = await open();
+    const write = (db: Database, by: Keyring, description: string) => writeLog(db.db, by, { type: 'ss', date: Date.now(), item: { description } });
+    const commit = Promise.withResolvers<void>();
+    // Its id is made now, and its commit comes second.
+    const older = write(reopen(), { ...keyring, sealJson: async (...args) => await commit.promise.then(() => keyring.sealJson(...args)) }, 'older');
+    await write(database, keyring, 'newer');
+
+    const logs = createLogStore({ database, keyring });
+    const withoutDelay = createLogStore({ database, keyring, delayMs: 0 });
+    expect(await logs.after(null, 10)).toEqual([]);
+    // The mistake that the delay is against: nothing comes after this checkpoint, and the older entry is missed.
+    await expect.poll(async () => described(await withoutDelay.after(null, 10))).toEqual(['newer']);
+    const [checkpoint] = await withoutDelay.after(null, 10);
+    commit.resolve();
+    await older;
+    expect(await withoutDelay.after(checkpoint!.log_id, 10)).toEqual([]);
+
+    expect(await logs.after(null, 10)).toEqual([]);
+    const aMomentLater = createLogStore({ database, keyring, delayMs: 20 });
+    await expect.poll(async () => described(await aMomentLater.after(null, 10))).toEqual(['older', 'newer']);
   });
 
   it('keeps an execution whole', async () => {

@@ -43,10 +43,19 @@ function rows(): { way: string; source: string; pre: string; post: string; strat
   });
 }
 
-async function imports(fields: Record<string, string>): Promise<void> {
-  const { id } = await app.database.db.selectFrom('connection').select('id').where('name', '=', DEFAULT_CONNECTION).executeTakeFirstOrThrow();
+/** Of the connection that a way is gone on, where the page says `the connection's`. */
+const STRATEGIES = ['auth0', 'email', 'sms'] as const;
+type Strategy = (typeof STRATEGIES)[number];
+
+const connectionOf = (strategy: Strategy) => (strategy === 'auth0' ? DEFAULT_CONNECTION : strategy);
+
+let phones = 0;
+const newPerson = (strategy: Strategy) => (strategy === 'sms' ? { phone_number: `+64215551${(phones += 1)}` } : { email: validSignUp().email });
+
+async function imports(fields: Record<string, string>, on: Strategy = 'auth0'): Promise<void> {
+  const { id } = await app.database.db.selectFrom('connection').select('id').where('name', '=', connectionOf(on)).executeTakeFirstOrThrow();
   const form = new FormData();
-  form.append('users', new Blob([JSON.stringify([{ email: validSignUp().email }])]));
+  form.append('users', new Blob([JSON.stringify([newPerson(on)])]));
   for (const [name, value] of Object.entries({ connection_id: id, ...fields })) form.append(name, value);
   const { status, body } = await send(`${app.url}/api/v2/jobs/users-imports`, { method: 'POST', headers: token, body: form });
   expect(status).toBe(202);
@@ -54,8 +63,8 @@ async function imports(fields: Record<string, string>): Promise<void> {
   expect(job.body.summary).toMatchObject({ inserted: 1 });
 }
 
-async function backfill(): Promise<void> {
-  await imports({});
+async function backfill(on: Strategy): Promise<void> {
+  await imports({}, on);
   const { db } = app.database;
   const { id: userId } = await db.selectFrom('user_account').select('id').orderBy('created_at', 'desc').orderBy('id', 'desc').executeTakeFirstOrThrow();
   const { action_id: actionId } = await db.selectFrom('binding').select('action_id').where('trigger_id', '=', 'post-user-registration').executeTakeFirstOrThrow();
@@ -81,15 +90,15 @@ async function expectStatus(answer: Promise<{ status: number }>, expected: numbe
 const caller = () => ({ ...token, 'x-forwarded-for': CALLER });
 
 /** How each way of the page is gone. */
-const WAYS: Record<string, () => Promise<void>> = {
+const WAYS: Record<string, (on: Strategy) => Promise<void>> = {
   'Sign-up with a password: `POST /dbconnections/signup`': () =>
     expectStatus(postJson(`${app.url}/dbconnections/signup`, validSignUp(), { 'x-forwarded-for': PERSON }), 200),
   'First login with a code by e-mail: `POST /passwordless/start`, then `POST /oauth/token`': () => loginByCode('ada@example.com', 'email'),
   'First login with a code by SMS: the same with `connection=sms`': () => loginByCode('+6421555000', 'sms'),
-  'Management API: `POST /api/v2/users`': () =>
-    expectStatus(postJson(`${app.url}/api/v2/users`, { connection: DEFAULT_CONNECTION, email: validSignUp().email, password: PASSWORD }, caller()), 201),
+  'Management API: `POST /api/v2/users`': (on) =>
+    expectStatus(postJson(`${app.url}/api/v2/users`, { connection: connectionOf(on), ...newPerson(on), ...(on === 'auth0' ? { password: PASSWORD } : {}) }, caller()), 201),
   'Import: `POST /api/v2/jobs/users-imports`': () => imports({}),
-  'Import with `usher_registrations=true`': () => imports({ usher_registrations: 'true' }),
+  'Import with `usher_registrations=true`': (on) => imports({ usher_registrations: 'true' }, on),
   'Backfill of users: `POST /usher/operations`': backfill,
   'From outside: `POST /usher/registrations`': () =>
     expectStatus(postJson(`${app.url}/usher/registrations`, { event: HANDED_IN }, { ...caller(), 'idempotency-key': 'one' }), 202),
@@ -118,10 +127,13 @@ it('the page\'s table has each way in that is gone here, and no other', () => {
   expect(rows().map(({ way }) => way)).toEqual(Object.keys(WAYS));
 });
 
-it.each(rows())('$way: pre-user-registration $pre, post-user-registration $post, source $source', async ({ way, source, pre, post, strategy, has, request }) => {
+/** The rows, those on any connection once for each strategy. */
+const CASES = rows().flatMap((row) => (row.strategy === "the connection's" ? STRATEGIES.map((on) => ({ ...row, on, strategy: on as string })) : [{ ...row, on: 'auth0' as const }]));
+
+it.each(CASES)('$way: pre-user-registration $pre, post-user-registration $post, source $source, strategy $strategy', async ({ way, source, pre, post, on, strategy, has, request }) => {
   const before = await state();
 
-  await WAYS[way]!();
+  await WAYS[way]!(on);
 
   const after = await state();
   expect(after.asked - before.asked).toBe({ asked: 1, '–': 0 }[pre]);
@@ -140,6 +152,7 @@ it.each(rows())('$way: pre-user-registration $pre, post-user-registration $post,
   expect(event.connection.strategy).toBe({ 'as handed in': HANDED_IN.connection.strategy, 'the provider': 'google-oauth2' }[strategy] ?? strategy.replaceAll('`', ''));
   if (has === 'what is handed in') expect(event.user).toMatchObject(HANDED_IN.user);
   else if (has === 'what Auth0 tells') expect(event.user).toMatchObject(userCreated().data.object);
+  else if (has === '`email` or `phone_number`') expect(event.user[on === 'sms' ? 'phone_number' : 'email']).toBeTruthy();
   else for (const [, field] of has.matchAll(/`(\w+)`/g)) expect(event.user[field!], field).toBeTruthy();
   const ip = { 'the person\'s': PERSON, 'the caller\'s': CALLER, none: undefined, 'what is handed in': HANDED_IN.request!['ip'], 'what Auth0 tells': userCreated().data.context.request.ip };
   expect(Object.keys(ip)).toContain(request);

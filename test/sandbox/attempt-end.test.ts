@@ -52,6 +52,18 @@ describe('an attempt waits for the work that it began', () => {
   });
 });
 
+test('a verdict that is there in time counts, however late this process gets to read it', async () => {
+  const timeoutMs = 2000;
+  const { url } = await receiver((_request, response) => {
+    response.end('done');
+    // From here on until after the deadline this process does nothing at all.
+    setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, timeoutMs + 300));
+  });
+  const result = await runBody(pool, `console.log(await (await fetch(event.url)).text());`, { event: { url }, timeoutMs });
+  expect(result.outcome).toBe('succeeded');
+  expect(texts(result)).toEqual(['done']);
+});
+
 describe('what stays alive for ever', () => {
   test('is given 2 s, does not fail the attempt, and the process stays warm', async () => {
     const of = version(`const started = Date.now(); setInterval(() => {}, 100); const server = {};\n${handler('console.log(started);')}`);

@@ -28,6 +28,12 @@ describeEachStore('search in the log', (fresh) => {
       'connection:customers': ['1'],
       'NOT connection:customers': ['2', '3'],
       'connection_id:con_1': ['1'],
+      'strategy:auth0': ['1', '2'],
+      'strategy:Auth0': [],
+      'NOT strategy:auth0': ['3'],
+      'client_name:"My app"': ['1'],
+      'client_name:(My* OR other) AND type:ss': ['1'],
+      '_exists_:client_name': ['1'],
       'type:ss AND date:[2018-12-18 TO *]': ['1'],
     };
     const found: typeof expected = {};
@@ -46,7 +52,7 @@ describeEachStore('search in the log', (fresh) => {
   it('says which fields are encrypted, and which can be searched', () => {
     expect(() => searchLogs(database, 'type:ss AND ip:"1.2.3.4"')).toThrow(
       'The search query string has an error at column 13: the field "ip" is kept encrypted and cannot be searched. ' +
-        'Fields that can be: log_id, date, type, user_id, client_id, connection_id, connection.',
+        'Fields that can be: log_id, date, type, user_id, client_id, connection_id, connection, strategy, client_name.',
     );
     expect(() => searchLogs(database, 'user_email:x')).toThrow('unknown field "user_email"');
   });

@@ -45,7 +45,7 @@ export function connectionId(name: string): string {
   return `con_${CONNECTIONS.indexOf(name)}`;
 }
 
-/** Makes the tables of an empty store, and the connections. */
+/** Makes the tables of an empty store, the connections, and a client. */
 export async function prepareTables(database: Database): Promise<void> {
   await migrate(database);
   for (const name of CONNECTIONS) {
@@ -53,6 +53,7 @@ export async function prepareTables(database: Database): Promise<void> {
       .values({ id: connectionId(name), name, strategy: 'auth0', options: '{}', metadata: '{}', created_at: 0 })
       .execute();
   }
+  await database.db.insertInto('client').values({ id: 'app', name: 'My app', secret_hash: '', metadata: '{}', settings: '{}', created_at: 0 }).execute();
 }
 
 /** Puts these users in the place of those that are there. */

@@ -25,12 +25,11 @@ async function deployAgain({ database: { db } }: TestStore, actionId: string): P
 }
 
 /** A user who came to be without a registration. */
-async function importUser({ database: { db } }: TestStore, email: string): Promise<string> {
+async function importUser({ database: { db } }: TestStore, email: string, createdAt = Date.now()): Promise<string> {
   const { id: connectionId } = await db.selectFrom('connection').select('id').executeTakeFirstOrThrow();
   const id = `auth0|${newUserId()}`;
-  const now = Date.now();
   await db.insertInto('user_account')
-    .values({ id, connection_id: connectionId, email, email_verified: 1, phone_verified: 0, profile: '{"name":"Ann"}', user_metadata: '{"plan":"gold"}', app_metadata: '{}', created_at: now, updated_at: now })
+    .values({ id, connection_id: connectionId, email, email_verified: 1, phone_verified: 0, profile: '{"name":"Ann"}', user_metadata: '{"plan":"gold"}', app_metadata: '{}', created_at: createdAt, updated_at: createdAt })
     .execute();
   return id;
 }
@@ -193,6 +192,16 @@ describeEachStore('a bulk operation of the kind', (fresh) => {
 
     expect(await start(task)).toMatchObject({ total: 0 });
     expect(await start({ ...task, of: 'registrations' })).toMatchObject({ total: 0 });
+  });
+
+  test('backfill of users is for those who came in the time that the filter says, its ends included', async () => {
+    const { usher, start, finish, items } = await prepared('Notify');
+    const ids: string[] = [];
+    for (const createdAt of [999, 1000, 1500, 2000, 2001]) ids.push(await importUser(usher, `at-${createdAt}@example.com`, createdAt));
+    const { id, total } = await start({ kind: 'backfill', actionId: await boundActionId(usher), of: 'users' }, { createdFrom: 1000, createdTo: 2000 });
+    expect(total).toBe(3);
+    expect(await finish(id)).toMatchObject({ done: 3, changed: 3 });
+    expect((await items(id)).map(({ subjectId }) => subjectId).toSorted()).toEqual(ids.slice(1, 4).toSorted());
   });
 
   test('backfill with an Action that nobody can run any more changes nothing, and says why', async () => {

@@ -57,13 +57,16 @@ describeEachStore('ledger: claims and leases', (fresh) => {
 
   test('an attempt whose lease ran out is lost, costs no try, and the next one has the same idempotency key', async () => {
     const usher = await store();
-    const { registrationId, claimed } = await registered(usher, [{ name: 'Notify Slack', policy: PATIENT }]);
+    const { registrationId, claim, claimed } = await registered(usher, [{ name: 'Notify Slack', policy: PATIENT }]);
     const first = await claimed(0);
     await letTimePass(usher, LEASE_MS + 1);
     expect((await usher.ledger.readRegistration(registrationId))!.steps[0]!.attempts).toMatchObject([{ outcome: 'lost', endedAt: null }]);
 
-    const second = await claimed(0, { workerId: 'worker-2' });
+    const answer = await claim(0, { workerId: 'worker-2' });
+    if (answer.claim !== 'claimed') throw new Error('not claimed');
+    const second = answer.step;
 
+    expect(answer.lost).toMatchObject([{ registrationId, actionName: 'Notify Slack', attempt: { id: first.attempt.id, number: 1 } }]);
     expect(second.attempt).toMatchObject({ number: 2, idempotencyKey: first.attempt.idempotencyKey });
     // The delay after the first failure that counts; after a second one it would be 2 s.
     expect(await usher.ledger.settleAttempt(failureOf(second))).toEqual({ state: 'retry', delayMs: SECOND });
@@ -73,31 +76,38 @@ describeEachStore('ledger: claims and leases', (fresh) => {
     ]);
   });
 
-  test('renewing keeps the leases that are still good, and tells which are lost', async () => {
+  test('renewing keeps the leases that are asked for and still good, tells which are lost, and lets the others run out', async () => {
     const usher = await store();
     const { claim, claimed } = await registered(usher, [{ name: 'One' }, { name: 'Two' }, { name: 'Three' }]);
     const one = await claimed(0);
     await letTimePass(usher, 20 * SECOND);
     const two = await claimed(1);
-    await claimed(2, { workerId: 'worker-2' });
+    // The answer to this claim got lost: its worker knows nothing of it.
+    await claimed(2);
+    const attemptIds = [one.attempt.id, two.attempt.id];
 
-    expect(await usher.ledger.renewLeases({ workerId: 'worker-1', leaseMs: LEASE_MS })).toEqual(new Set([one.attempt.id, two.attempt.id]));
+    expect(await usher.ledger.renewLeases({ attemptIds, leaseMs: LEASE_MS })).toEqual(new Set(attemptIds));
     await letTimePass(usher, 20 * SECOND);
-    expect(await claim(0, { workerId: 'worker-3' })).toMatchObject({ claim: 'held' });
+    expect(await usher.ledger.renewLeases({ attemptIds, leaseMs: LEASE_MS })).toEqual(new Set(attemptIds));
     await letTimePass(usher, 11 * SECOND);
-    expect(await usher.ledger.renewLeases({ workerId: 'worker-1', leaseMs: LEASE_MS })).toEqual(new Set());
+    expect(await claim(0, { workerId: 'worker-3' })).toMatchObject({ claim: 'held' });
+    expect(await claim(2, { workerId: 'worker-3' })).toMatchObject({ claim: 'claimed', step: { attempt: { number: 2 } } });
+    await letTimePass(usher, 20 * SECOND);
+    expect(await usher.ledger.renewLeases({ attemptIds, leaseMs: LEASE_MS })).toEqual(new Set());
   });
 
   test('a worker that starts on the embedded store takes over at once what its predecessor left', async () => {
     const usher = await store();
     const { claim, claimed } = await registered(usher, [{ name: 'One' }, { name: 'Two' }]);
-    await claimed(0, { workerId: 'dead' });
+    const left = await claimed(0, { workerId: 'dead' });
     const alive = await claimed(1, { workerId: 'new' });
 
-    expect(await usher.ledger.endLostAttempts({ exceptWorkerId: 'new' })).toBe(1);
+    const { registrationId, stepId, actionName, userId } = left;
+    const lost = { registrationId, stepId, actionName, userId, attempt: { id: left.attempt.id, number: 1, phase: 'quick' } };
+    expect(await usher.ledger.endLostAttempts({ exceptWorkerId: 'new' })).toMatchObject([lost]);
 
     expect(await claim(0, { workerId: 'new' })).toMatchObject({ claim: 'claimed', step: { attempt: { number: 2 } } });
-    expect(await usher.ledger.renewLeases({ workerId: 'new', leaseMs: LEASE_MS })).toContain(alive.attempt.id);
+    expect(await usher.ledger.renewLeases({ attemptIds: [alive.attempt.id], leaseMs: LEASE_MS })).toContain(alive.attempt.id);
   });
 
   test('an attempt is not begun before it is due, however often somebody asks', async () => {

@@ -43,12 +43,23 @@ describeEachStore('ledger: closing and reading', (fresh) => {
     const usher = await store();
     const { registrationId } = await registered(usher, [{ name: 'One' }]);
 
-    expect(await usher.ledger.recordCancelledByOperator(registrationId)).toBe(false);
+    expect(await usher.ledger.recordCancelledByOperator(registrationId, Date.now())).toBe(false);
     expect(await usher.ledger.loadOpenSteps(registrationId)).toHaveLength(1);
 
-    await usher.outbox.markHandedOver({ registrationId, dueSeq: 1, checkAfterMs: 0 });
-    expect(await usher.ledger.recordCancelledByOperator(registrationId)).toBe(true);
+    await usher.outbox.markHandedOver([{ registrationId, dueSeq: 1 }], { checkAfterMs: 0 });
+    expect(await usher.ledger.recordCancelledByOperator(registrationId, Date.now())).toBe(true);
     expect(await usher.ledger.readRegistration(registrationId)).toMatchObject({ state: 'closed', outcome: 'cancelled' });
+  });
+
+  test('a cancellation that a restored Temporal still remembers does not undo what was handed over since', async () => {
+    const usher = await store();
+    const { registrationId } = await registered(usher, [{ name: 'One' }]);
+    await usher.outbox.markHandedOver([{ registrationId, dueSeq: 1 }], { checkAfterMs: 0 });
+
+    expect(await usher.ledger.recordCancelledByOperator(registrationId, Date.now() - 5 * MINUTE)).toBe(false);
+
+    expect(await usher.ledger.loadOpenSteps(registrationId)).toHaveLength(1);
+    expect(await usher.outbox.claimDue({ limit: 10, leaseMs: 1000 })).toMatchObject([{ registrationId }]);
   });
 
   test('a name of any length or shape becomes one line of at most 100 bytes', async () => {
@@ -65,7 +76,7 @@ describeEachStore('ledger: closing and reading', (fresh) => {
   test('the sweep asks two minutes after the next attempt was due, not before', async () => {
     const usher = await store();
     const { registrationId, claimed } = await registered(usher, [{ name: 'One' }, { name: 'Two' }]);
-    await usher.outbox.markHandedOver({ registrationId, dueSeq: 1, checkAfterMs: 2 * MINUTE });
+    await usher.outbox.markHandedOver([{ registrationId, dueSeq: 1 }], { checkAfterMs: 2 * MINUTE });
     const startedAt = Date.now();
     const expectSilence = async (ms: number) => {
       const { check_at: checkAt } = await usher.database.db.selectFrom('registration').select('check_at').executeTakeFirstOrThrow();

@@ -23,7 +23,7 @@ async function withCommands(usher: TestStore) {
     states: async (id: string) => (await usher.ledger.readRegistration(id))!.steps.map(({ state }) => state),
     /** As the dispatcher does it: whatever was due is with Temporal now. */
     handOver: async () => {
-      for (const due of await usher.outbox.claimDue({ limit: 10, leaseMs: 1000 })) await usher.outbox.markHandedOver({ ...due, checkAfterMs: MINUTE });
+      for (const due of await usher.outbox.claimDue({ limit: 10, leaseMs: 1000 })) await usher.outbox.markHandedOver([due], { checkAfterMs: MINUTE });
     },
     hasBeenTold: async (id: string) => (await usher.ledger.readRegistration(id))!.dueAt !== null,
   };

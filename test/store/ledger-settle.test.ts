@@ -99,7 +99,7 @@ describeEachStore('ledger: settling', (fresh) => {
     await letTimePass(usher, MINUTE);
     await usher.ledger.settleAttempt(failureOf(await claimed(0, { phase: 'long' })));
 
-    const entries = await createLogStore({ db: usher.database.db, keyring: usher.keyring }).page({ limit: 10, offset: 0, order: 'asc' });
+    const entries = await createLogStore(usher).page({ limit: 10, offset: 0, order: 'asc' });
     const failed = { type: 'actions_execution_failed', details: { execution_id: registrationId, action_name: 'Notify Slack', error_class: 'action_error', action_error: { message: 'no luck' } } };
     expect(entries).toMatchObject([{ type: 'ss' }, failed, failed]);
   });

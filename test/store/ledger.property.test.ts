@@ -145,8 +145,9 @@ async function follow(usher: TestStore, registrationId: string, commands: Comman
 
       case 'renew': {
         const kept = attempts.filter((attempt) => attempt.worker === each.worker && attempt.ended === null && attempt.leasedUntil > now);
-        const held = await ledger.renewLeases({ workerId: each.worker, leaseMs: LEASE_MS });
-        // Registrations of earlier rounds have attempts of this worker too.
+        const ofWorker = attempts.filter((attempt) => attempt.worker === each.worker);
+        if (ofWorker.length === 0) break;
+        const held = await ledger.renewLeases({ attemptIds: ofWorker.map((attempt) => attempt.id), leaseMs: LEASE_MS });
         expect(attempts.filter((attempt) => held.has(attempt.id))).toEqual(kept);
         for (const attempt of kept) attempt.leasedUntil = now + LEASE_MS;
         break;

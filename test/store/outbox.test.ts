@@ -76,7 +76,7 @@ describeEachStore('outbox', (fresh) => {
     await usher.outbox.claimDue(LEASE);
     expect(await usher.outbox.depth()).toMatchObject({ due: 1 });
 
-    await usher.outbox.markHandedOver({ registrationId: id!, dueSeq: 1, checkAfterMs: MINUTE });
+    await usher.outbox.markHandedOver([{ registrationId: id!, dueSeq: 1 }], { checkAfterMs: MINUTE });
 
     expect(await usher.outbox.depth()).toEqual({ due: 0, oldestDueAt: null });
     expect(await usher.outbox.claimForCheck(LEASE)).toEqual([]);
@@ -91,7 +91,7 @@ describeEachStore('outbox', (fresh) => {
     const [first] = await usher.outbox.claimDue(LEASE);
     await usher.outbox.makeDue(id!);
 
-    await usher.outbox.markHandedOver({ registrationId: id!, dueSeq: first!.dueSeq, checkAfterMs: 0 });
+    await usher.outbox.markHandedOver([{ registrationId: id!, dueSeq: first!.dueSeq }], { checkAfterMs: 0 });
 
     expect(await usher.outbox.claimDue(LEASE)).toMatchObject([{ registrationId: id, dueSeq: first!.dueSeq + 1 }]);
   });
@@ -102,7 +102,7 @@ describeEachStore('outbox', (fresh) => {
     await usher.outbox.claimDue(LEASE);
     await usher.ledger.cancelRegistration(id!);
 
-    await usher.outbox.markHandedOver({ registrationId: id!, dueSeq: 1, checkAfterMs: 0 });
+    await usher.outbox.markHandedOver([{ registrationId: id!, dueSeq: 1 }], { checkAfterMs: 0 });
     await usher.outbox.backOff({ registrationId: id!, dueSeq: 1, delayMs: 0, error: 'refused' });
     await usher.outbox.makeDue(id!);
     await usher.outbox.postponeCheck(id!, 0);
@@ -125,7 +125,7 @@ describeEachStore('outbox', (fresh) => {
 
     await letTimePass(usher, MINUTE);
     expect(await usher.outbox.claimDue(LEASE)).toMatchObject([{ registrationId: good }, { registrationId: bad, dispatchFailures: 1 }]);
-    await usher.outbox.markHandedOver({ registrationId: bad!, dueSeq: 1, checkAfterMs: 0 });
+    await usher.outbox.markHandedOver([{ registrationId: bad!, dueSeq: 1 }], { checkAfterMs: 0 });
     expect(await usher.ledger.readRegistration(bad!)).toMatchObject({ dispatchError: null });
   });
 
@@ -133,7 +133,7 @@ describeEachStore('outbox', (fresh) => {
     const usher = await store();
     const ids = await register(usher, 3);
     await usher.outbox.claimDue(LEASE);
-    for (const id of ids) await usher.outbox.markHandedOver({ registrationId: id, dueSeq: 1, checkAfterMs: MINUTE });
+    for (const id of ids) await usher.outbox.markHandedOver([{ registrationId: id, dueSeq: 1 }], { checkAfterMs: MINUTE });
     await usher.ledger.cancelRegistration(ids[1]!);
 
     expect(await usher.outbox.makeAllOpenDue()).toBe(2);
@@ -161,7 +161,7 @@ describeEachStore('outbox', (fresh) => {
     const usher = await store();
     const ids = await register(usher, 2);
     await usher.outbox.claimDue(LEASE);
-    for (const id of ids) await usher.outbox.markHandedOver({ registrationId: id, dueSeq: 1, checkAfterMs: -1 });
+    for (const id of ids) await usher.outbox.markHandedOver([{ registrationId: id, dueSeq: 1 }], { checkAfterMs: -1 });
     await usher.outbox.makeDue(ids[1]!);
 
     expect(await usher.outbox.claimForCheck(LEASE)).toEqual([ids[0]]);

@@ -58,6 +58,7 @@ const alone: fc.Arbitrary<Move> = fc.oneof(
   { weight: 5, arbitrary: move('stall', { worker }) },
   { weight: 1, arbitrary: move('restart all', {}) },
   { weight: 1, arbitrary: move('lose Temporal', {}) },
+  { weight: 1, arbitrary: move('lose looks', {}) },
   { weight: 3, arbitrary: move('double', { registration }) },
   { weight: 1, arbitrary: move('terminate', { registration }) },
   { weight: 1, arbitrary: move('cancel in the Web UI', { registration }) },

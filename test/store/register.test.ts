@@ -128,7 +128,7 @@ describeEachStore('register', (fresh) => {
     }));
 
     const { db } = usher.database;
-    const [entry] = await createLogStore({ db, keyring: usher.keyring }).page({ limit: 1, offset: 0, order: 'desc' });
+    const [entry] = await createLogStore(usher).page({ limit: 1, offset: 0, order: 'desc' });
     expect(entry).toMatchObject({
       type: 'ss',
       client_id: 'client1',

@@ -86,7 +86,7 @@ test('a server that is killed is up again at the same address with its data, and
   await expect.poll(() => states.length, PATIENT).toBe(3);
   expect(states).toEqual(['serving', expect.stringContaining('ended by SIGKILL'), 'serving']);
   expect(server.pid()).not.toBe(first);
-  await expect.poll(() => starter.describe(registration.registrationId).catch(String), { timeout: 5_000 }).toBe('running');
+  await expect.poll(() => starter.describe(registration.registrationId).then(({ status }) => status, String), { timeout: 5_000 }).toBe('running');
   expect(await starter.namespaceId()).toBe(namespaceId);
   expect(losses).toEqual([]);
 });
@@ -182,7 +182,7 @@ test.each<[string, (database: string) => Promise<unknown> | void, string]>([
   expect(await readFile(losses[0]!.movedTo)).toEqual(damaged);
   const starter = starterFor(ports);
   expect(await starter.namespaceId()).not.toBe(namespaceId);
-  expect(await starter.describe(registration.registrationId)).toBe('unknown');
+  expect(await starter.describe(registration.registrationId)).toEqual({ status: 'unknown', endedAt: null });
 });
 
 test('a database with which the server keeps failing is set aside when a new one is all that it needs', async () => {

@@ -72,7 +72,7 @@ test('where adding is refused they are left out, registrations start all the sam
 
   const starter = createRegistrationStarter({ client, searchAttributes: () => found.available });
   await starter.start(registration);
-  expect(await starter.describe('reg')).toBe('running');
+  expect((await starter.describe('reg')).status).toBe('running');
 
   for (const { command } of found.missing) {
     const [program, ...args] = command.split(' ');
@@ -97,7 +97,7 @@ test('a registration starts without the attributes when the namespace has lost t
   });
   const starter = createRegistrationStarter({ client, searchAttributes: () => SEARCH_ATTRIBUTE_NAMES });
   await starter.start(registration);
-  expect(await starter.describe('reg')).toBe('running');
+  expect((await starter.describe('reg')).status).toBe('running');
 });
 
 test('a server that cannot be reached is an error, not a refusal', async () => {

@@ -162,7 +162,7 @@ export async function createHarness(options: {
     return { outcome: 'failed', error: { type: 'ACTION_THREW', name: 'Error', message: 'no', retryable: true, ...error }, ...report };
   }
 
-  const leases: LeaseKeeper = { keep: () => ({ signal: new AbortController().signal, release: () => undefined }), start: () => undefined, stop: () => undefined };
+  const leases: LeaseKeeper = { beforeClaim: () => ({ monotonicMs: 0, wallMs: 0 }), keep: () => ({ signal: new AbortController().signal, release: () => undefined }), start: () => undefined, stop: () => undefined };
   const logger = pino({ level: 'silent' });
   const ledgerActivities = createLedgerActivities(ledger);
   const actionActivities = createActionActivities({
@@ -170,6 +170,7 @@ export async function createHarness(options: {
     leases,
     shares: createSandboxShares(options.share ?? shareOfOneAction(DEFAULT_WORKER_SANDBOXES)),
     watchAttempt: createWatchAttempt({ metrics: createMetrics({ role: 'worker', version: 'test' }), tracing: NO_TRACING, logger, shownUserId: (userId) => userId }),
+    watchLost: () => undefined,
     workerId: 'worker',
     logger,
     sandbox: { run },
@@ -212,7 +213,7 @@ export async function createHarness(options: {
     const outbox = createOutbox({ database });
     for (const due of await outbox.claimDue({ limit: 100, leaseMs: MINUTE })) {
       await start(due.registrationId);
-      await outbox.markHandedOver({ ...due, checkAfterMs: MINUTE });
+      await outbox.markHandedOver([due], { checkAfterMs: MINUTE });
     }
   }
 

@@ -6,7 +6,7 @@ import { selectFields } from '../select-fields.ts';
 import { DATE, FIELDS_QUERY, pageQuery, TOTALS_QUERY } from '../schema/common.ts';
 
 const ID = z.string().max(100);
-const Q = z.string().max(2000).describe('The subset of Lucene that docs/user-search.md tells, on type, date, user_id, client_id, connection, connection_id and log_id.');
+const Q = z.string().max(2000).describe('The subset of Lucene that docs/user-search.md tells, on type, date, user_id, client_id, client_name, connection, connection_id, strategy and log_id.');
 
 export const LOG_SORT = z.string().regex(/^date:(1|-1)$/).default('date:-1').describe('`date:1` or `date:-1`.');
 
@@ -17,7 +17,7 @@ const QUERY = pageQuery(50).extend({
   search: Q.optional(),
   ...FIELDS_QUERY,
   ...TOTALS_QUERY,
-  from: ID.optional().describe('Checkpoint: entries after the one with this id, oldest first.'),
+  from: ID.optional().describe('Checkpoint: entries after the one with this id, oldest first; those of the last 30 seconds are not among them yet.'),
   take: z.coerce.number().int().min(1).max(100).optional(),
 });
 
@@ -46,7 +46,7 @@ export function logsRoutes({ logs, search }: { logs: LogStore; search: (q: strin
         method: 'get',
         path: '/api/v2/logs',
         summary: 'Search log entries',
-        description: 'By page, or by checkpoint with `from` and `take`, which nothing else goes together with.',
+        description: 'By page, or by checkpoint with `from` and `take`, which nothing else goes together with. By checkpoint, an entry is given once it is 30 seconds old: whoever goes on from the last one that he was given misses none that is written by several processes at once, as long as their clocks agree to a few seconds.',
         tag: 'logs',
         scopes: mayRead,
         query: QUERY,

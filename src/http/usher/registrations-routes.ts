@@ -14,7 +14,7 @@ export function registrationsRoutes({ handIn }: { handIn: HandInRegistration }):
         method: 'post',
         path: PATH,
         summary: 'Hand in a registration that happened elsewhere',
-        description: 'Runs the post-user-registration Actions that are bound now. The same `Idempotency-Key` gives the same answer, and no second registration.',
+        description: 'Runs the post-user-registration Actions that are bound now. The same `Idempotency-Key` gives the same answer, and no second registration, for as long as the registration is kept.',
         tag: 'registrations',
         scopes: ['create:registrations'],
         basic: true,

@@ -13,6 +13,9 @@ export const PROTOCOL_VERSION = 1;
  */
 export const FLOOD_EXIT_CODE = 87;
 
+/** What a line of output counts beside its text, so that a million empty ones are not free. */
+export const LINE_OVERHEAD_BYTES = 32;
+
 /** Parent → process, once: the Action version that this process serves. */
 export interface VersionMessage {
   type: 'version';

@@ -3,10 +3,7 @@ import { Writable } from 'node:stream';
 import type { LogLevel } from '../../domain/invocation.ts';
 import type { Attempts } from './attempts.ts';
 import type { Channel } from './channel.ts';
-import { FLOOD_EXIT_CODE } from './messages.ts';
-
-/** So that a million empty lines are not free. */
-const LINE_OVERHEAD_BYTES = 32;
+import { FLOOD_EXIT_CODE, LINE_OVERHEAD_BYTES } from './messages.ts';
 
 const LEVELS = ['log', 'info', 'warn', 'error', 'debug', 'trace'] as const;
 

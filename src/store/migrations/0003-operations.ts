@@ -5,6 +5,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   const schema = db.schema;
 
   await schema.alterTable('registration').addColumn('trace_parent', 'text').execute();
+  await schema.alterTable('registration').addColumn('handed_over_at', 'bigint').execute();
   await schema.createIndex('registration_created').on('registration').columns(['created_at', 'id']).execute();
   // With all that lists are filtered by: the rows themselves are large.
   await schema.createIndex('registration_listed').on('registration').columns(['outcome', 'id', 'connection_name', 'source', 'created_at']).execute();

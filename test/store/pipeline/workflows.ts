@@ -76,6 +76,11 @@ export async function goOn(ledger: Ledger, workflow: Workflow, how: Circumstance
   return true;
 }
 
+/** Nothing of it is under way or waits for a worker. */
+export function sleeps({ order, looked, lanes }: Workflow, now: number): boolean {
+  return order !== null && !looked && [...lanes.values()].every((lane) => lane.attempt === null && (lane.end !== null || lane.wakeAt > now));
+}
+
 /** Each step begins after the one before it has ended or been parked, unless it waits for its success. */
 function begunLanes({ lanes }: Workflow, order: string[]): Lane[] {
   const begun: Lane[] = [];

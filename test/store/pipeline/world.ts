@@ -11,14 +11,14 @@ import type { RegistrationStarter } from '../../../src/temporal/registration-sta
 import { letTimePass, signUpOf, type TestStore } from '../../helpers/stores.ts';
 import { LEASE_MS, MINUTE } from '../steps.ts';
 import { type Cause, checkAtRest, checkChange, type Snapshot, takeSnapshot } from './rules.ts';
-import { type Circumstances, endOf, goOn, newWorkflow, type Workflow } from './workflows.ts';
+import { type Circumstances, endOf, goOn, newWorkflow, sleeps, type Workflow } from './workflows.ts';
 
 /** Numbers choose among what there is at that moment. */
 export type Move =
   | { do: 'sign up' }
   | ({ do: 'work'; workflow: number; outcome: 'succeeded' | 'failed' | 'failed for good' | 'lost' } & Pick<Circumstances, 'worker' | 'pick' | 'hasRoom' | 'fate' | 'isHasty'>)
   | { do: 'dispatch'; temporal: 'answers' | 'is unreachable' | 'refuses' | 'dies after it has taken it'; calls: number }
-  | { do: 'sweep' | 'release' | 'lose Temporal' | 'restart all' }
+  | { do: 'sweep' | 'release' | 'lose Temporal' | 'lose looks' | 'restart all' }
   | { do: 'renew' | 'stall'; worker: string }
   | { do: 'settle late'; attempt: number; outcome: 'succeeded' | 'failed' }
   | { do: 'cancel' | 'terminate' | 'cancel in the Web UI' | 'double' | 'look'; registration: number }
@@ -80,7 +80,11 @@ export function createWorld(usher: TestStore, breakParts: (parts: Parts) => Part
       if (running.length === 0) workflows.push(newWorkflow(registrationId));
       return Promise.resolve();
     },
-    describe: (registrationId) => Promise.resolve(workflows.findLast((each) => each.registrationId === registrationId)?.status ?? 'unknown'),
+    describe(registrationId) {
+      const workflow = workflows.findLast((each) => each.registrationId === registrationId);
+      if (workflow?.status === 'running' && sleeps(workflow, now)) return Promise.resolve({ status: 'idle', endedAt: null });
+      return Promise.resolve({ status: workflow?.status ?? 'unknown', endedAt: Date.now() });
+    },
     namespaceId: () => Promise.resolve('namespace'),
     isUnreachable: (error) => error === UNREACHABLE,
   };
@@ -131,14 +135,14 @@ export function createWorld(usher: TestStore, breakParts: (parts: Parts) => Part
   }
 
   async function renew(worker: string): Promise<void> {
-    const held = await ledger.renewLeases({ workerId: worker, leaseMs: LEASE_MS });
-    for (const { lanes } of workflows) {
-      for (const lane of lanes.values()) {
-        if (lane.attempt?.worker !== worker || held.has(lane.attempt.id)) continue;
-        const { id } = lane.attempt;
-        lane.attempt = null;
-        await ledger.settleAttempt(endOf(id, 'lost'));
-      }
+    const kept = workflows.flatMap(({ lanes }) => [...lanes.values()]).filter(({ attempt }) => attempt?.worker === worker);
+    if (kept.length === 0) return;
+    const held = await ledger.renewLeases({ attemptIds: kept.map(({ attempt }) => attempt!.id), leaseMs: LEASE_MS });
+    for (const lane of kept) {
+      const { id } = lane.attempt!;
+      if (held.has(id)) continue;
+      lane.attempt = null;
+      await ledger.settleAttempt(endOf(id, 'lost'));
     }
   }
 
@@ -180,6 +184,10 @@ export function createWorld(usher: TestStore, breakParts: (parts: Parts) => Part
         giveUp(() => true);
         workflows = [];
         return void (await outbox.makeAllOpenDue());
+      case 'lose looks':
+        // As a Temporal that was put back to a moment before them.
+        for (const workflow of running()) workflow.looked = false;
+        return;
       case 'restart all':
         giveUp(() => true);
         givenUp = [];
