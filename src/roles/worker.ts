@@ -45,7 +45,7 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
   const watchLost = createWatchLost({ metrics, logger, shownUserId });
   if (database.dialect === 'sqlite') watchLost(await ledger.endLostAttempts({ exceptWorkerId: workerId }));
 
-  const sandbox = await startSandboxes({ slots: WORKER_SANDBOXES, givesWay: true, maxWaitMs: MAX_WAIT_MS, watch: watchSandboxes(metrics, 'actions') }, options);
+  const sandbox = await startSandboxes({ slots: config.workerSandboxes, givesWay: true, maxWaitMs: MAX_WAIT_MS, watch: watchSandboxes(metrics, 'actions') }, options);
   const leases = createLeaseKeeper({ ledger, logger });
   leases.start();
 

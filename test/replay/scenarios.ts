@@ -1,8 +1,9 @@
 import { newId } from '../../src/domain/ids.ts';
+import type { InvocationResult } from '../../src/domain/invocation.ts';
 import { DEFAULT_STEP_POLICY } from '../../src/domain/policy.ts';
 import { lookSignal, workflowIdOf } from '../../workflows/messages.ts';
 import { until } from '../e2e/until.ts';
-import { fails, hanging, type Harness, HOUR, succeeds } from '../workflows/harness.ts';
+import { fails, hanging, type Harness, HOUR, type Script, succeeds } from '../workflows/harness.ts';
 
 /** Runs one registration. @returns its id. */
 type Scenario = (harness: Harness) => Promise<string>;
@@ -74,26 +75,27 @@ export const SCENARIOS: Record<string, Scenario> = {
   },
 
   'cancelled-while-an-attempt-runs': async (harness) => {
-    const { id, handle } = await running(harness);
+    const { id, handle } = await running(harness, hanging().script);
     await handle.cancel();
     return await ended(harness, id);
   },
 
   'cancelled-by-look-while-an-attempt-runs': async (harness) => {
-    const { id } = await running(harness);
+    const { id } = await running(harness, hanging().script);
     await harness.ask((commands, tx) => commands.cancel(tx, id));
     return await ended(harness, id);
   },
 
   'skipped-while-an-attempt-runs': async (harness) => {
-    const { id } = await running(harness);
+    const { id } = await running(harness, hanging().script);
     const stepId = await firstStep(harness, id);
     await harness.ask((commands, tx) => commands.skip(tx, id, stepId));
     return await ended(harness, id);
   },
 
   'redriven-while-an-attempt-runs': async (harness) => {
-    const { id, seen } = await running(harness);
+    const { seen, script } = hanging();
+    const { id } = await running(harness, script);
     const { isStepOpen } = harness.ledger;
     // The attempt has been told that its workflow stops it, and asks whether it is still wanted.
     let asked = false;
@@ -168,15 +170,28 @@ export const CONTINUED: Record<string, Scenario> = {
     await harness.run(id);
     return id;
   },
+
+  'continued-as-new-after-a-cancellation': async (harness) => {
+    let die: (() => void) | undefined;
+    const script: Script = ({ attempt, signal }) => {
+      if (attempt > 1) return {};
+      return new Promise<InvocationResult>((resolve) => signal.addEventListener('abort', () => (die = () => resolve({ outcome: 'cancelled' }))));
+    };
+    const { id, handle } = await running(harness, script);
+    await handle.cancel();
+    const kill = await until('the attempt is to die', () => die);
+    await harness.ask((commands, tx) => commands.redrive(tx, id, { steps: 'failed', version: 'pinned' }));
+    kill();
+    return await ended(harness, id);
+  },
 };
 
-/** A registration with an attempt under way, which ends when it is killed or told to. */
-async function running(harness: Harness) {
-  const { seen, script } = hanging();
+/** A registration with an attempt under way. */
+async function running(harness: Harness, script: Script) {
   const id = await harness.register([{ name: 'A', script }, { name: 'B', script: succeeds }]);
   await harness.dispatch();
   await until('the attempt is under way', () => harness.made.length === 1);
-  return { id, seen, handle: harness.env.client.workflow.getHandle(workflowIdOf(id)) };
+  return { id, handle: harness.env.client.workflow.getHandle(workflowIdOf(id)) };
 }
 
 /** The end of the first attempt cannot be written by whoever made it. */

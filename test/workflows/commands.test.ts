@@ -214,28 +214,6 @@ describe('redriving', () => {
     expect(harness.made.map(({ action }) => action)).toEqual(['Runs', 'After']);
   });
 
-  it('is taken up after the attempt that a cancellation in the Web UI is still waiting for', async () => {
-    let die: (() => void) | null = null;
-    const script: Script = ({ attempt, signal }) => {
-      if (attempt > 1) return {};
-      return new Promise<InvocationResult>((resolve) => signal.addEventListener('abort', () => (die = () => resolve({ outcome: 'cancelled' }))));
-    };
-    const id = await harness.register([{ name: 'Slow to die', script }]);
-    await harness.dispatch();
-    await expect.poll(() => harness.attemptsOf('Slow to die').length, PATIENCE).toBe(1);
-    await harness.env.client.workflow.getHandle(workflowIdOf(id)).cancel();
-    await expect.poll(() => die, PATIENCE).not.toBe(null);
-    expect(await read(id)).toMatchObject({ outcome: 'cancelled' });
-
-    expect(await harness.ask((commands, tx) => commands.redrive(tx, id, { steps: 'failed', version: 'pinned' }))).toEqual(DONE);
-    die!();
-
-    await expect.poll(async () => {
-      await later(SECOND);
-      return (await read(id)).outcome;
-    }, PATIENCE).toBe('succeeded');
-  });
-
   it('of what was cancelled takes up again what is not done', async () => {
     const id = await harness.register([{ name: 'A', script: succeeds }, { name: 'B', script: ({ attempt }) => (attempt < 8 ? { error: {} } : {}) }]);
     await later(5 * MINUTE);
