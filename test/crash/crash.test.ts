@@ -11,7 +11,7 @@ import { type Aftermath, expectAllRanAndNothingElse, expectBindingOrder, expectN
 import { createRandom } from '../e2e/seeded-random.ts';
 import { refusingNowAndThen, startSignUps } from '../e2e/sign-up-load.ts';
 import { until } from '../e2e/until.ts';
-import { type Battlefield, FAULTS, strike, type Strike } from './faults.ts';
+import { type Battlefield, FAULTS, killOneOfEach, ONE_OF_EACH, strike, type Strike } from './faults.ts';
 import { type Fleet, startFleet } from './fleet.ts';
 import { type FleetLedger, openFleetLedger } from './fleet-ledger.ts';
 import { clusterMissing, startTestCluster } from './test-cluster.ts';
@@ -23,6 +23,8 @@ const CLIENTS = 4;
 /** `CRASH_MINUTES=10` for longer; `CRASH_SEED` repeats the faults. */
 const MINUTES = Number(process.env['CRASH_MINUTES'] ?? 2);
 const seed = Number(process.env['CRASH_SEED'] ?? Date.now() % 1_000_000);
+/** So long, after that, is one of each killed every few seconds. */
+const ONE_OF_EACH_MS = 30_000;
 const DISK = '400m';
 /** How long after the last fault everything must be done, on a machine that may be busy. */
 const DRAIN_MS = 120_000;
@@ -34,6 +36,8 @@ describe.skipIf(missing !== null)('two apis and three workers on PostgreSQL and 
   const faultChance = createRandom(seed);
   const chance = createRandom(seed + 1);
   const strikes: Strike[] = [];
+  /** While one of each was killed every few seconds. */
+  let oneOfEach: { strikes: Strike[]; acknowledged: number };
   const ends: (() => Promise<unknown>)[] = [];
   let disk: string | null = null;
   let receiver: Receiver;
@@ -46,7 +50,7 @@ describe.skipIf(missing !== null)('two apis and three workers on PostgreSQL and 
       process.stdout.write(`crash test: ended by ${error instanceof Error ? error.message : String(error)}\nStrikes: ${JSON.stringify(strikes)}\n`);
       throw error;
     });
-  }, MINUTES * 60_000 + 420_000);
+  }, MINUTES * 60_000 + ONE_OF_EACH_MS + 420_000);
 
   async function rage(): Promise<void> {
     const field = await prepare();
@@ -64,6 +68,9 @@ describe.skipIf(missing !== null)('two apis and three workers on PostgreSQL and 
       await pause(faultChance.between(500, 3_000));
       strikes.push(await strike(round.pop()!, field, faultChance));
     }
+    const before = load.acknowledged.length;
+    oneOfEach = { strikes: await killOneOfEach(ONE_OF_EACH_MS, field, faultChance), acknowledged: load.acknowledged.length - before };
+    strikes.push(...oneOfEach.strikes);
     await pause(1_000);
     await load.stop();
 
@@ -112,6 +119,14 @@ describe.skipIf(missing !== null)('two apis and three workers on PostgreSQL and 
     expect(cutShort.length).toBeGreaterThan(0);
     expect(after.received.filter(({ status }) => status === 500).length).toBeGreaterThan(0);
     expect(after.load.others.size).toBeGreaterThan(0);
+  });
+
+  test('control: one of each was killed every few seconds, and meanwhile people signed up', () => {
+    for (const fault of ONE_OF_EACH) {
+      const times = oneOfEach.strikes.filter((each) => each.fault === fault).map(({ at }) => at);
+      expect((times.at(-1)! - times[0]!) / (times.length - 1), fault).toBeLessThan(10_000);
+    }
+    expect(oneOfEach.acknowledged).toBeGreaterThan(20);
   });
 
   test('no acknowledged sign-up is lost: each has its user, and every bound Action got through to the receiver', () => expectNothingLost(after));

@@ -1,7 +1,6 @@
 import { readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Client } from 'pg';
 import type { PostgresServer } from '../../examples/cluster/postgres.ts';
 import { type Service, SERVICES } from '../../examples/cluster/temporal-config.ts';
 import type { TemporalCluster } from '../../examples/cluster/temporal-cluster.ts';
@@ -9,13 +8,16 @@ import { kill9 } from '../e2e/processes.ts';
 import type { SeededRandom } from '../e2e/seeded-random.ts';
 import { until } from '../e2e/until.ts';
 import type { Fleet, Member } from './fleet.ts';
+import { query } from './query.ts';
 
-/** What can befall the whole. `…-again`: it is killed a second time while it recovers. `one-of-each`: several in a row. */
+/** What can befall the whole. `…-again`: it is killed a second time while it recovers. */
 export const FAULTS = [
-  'api', 'api-again', 'worker', 'worker-again', 'sandbox', 'temporal', 'temporal-all', 'one-of-each', 'postgres', 'postgres-again',
-  'connections-ended', 'black-hole-api', 'black-hole-worker', 'disk-full', 'clock-forward', 'clock-back',
+  'api', 'api-again', 'worker', 'worker-again', 'sandbox', 'temporal', 'temporal-all', 'postgres', 'postgres-again', 'connections-ended',
+  'black-hole-api', 'black-hole-worker', 'disk-full', 'clock-forward', 'clock-back',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
+/** Each kills one process of its kind. */
+export const ONE_OF_EACH = ['api', 'worker', 'temporal', 'postgres'] as const satisfies Fault[];
 
 /** A fault that has struck. */
 export interface Strike extends Hit {
@@ -44,7 +46,6 @@ export interface Battlefield {
 
 const TARGET_PATIENCE_MS = 30_000;
 const HOUR_MS = 3_600_000;
-const TIMES_ONE_OF_EACH = 3;
 /** A recovery can be over before it is hit. */
 const RECOVERY_TRIES = 10;
 
@@ -53,6 +54,16 @@ export async function strike(fault: Fault, field: Battlefield, random: SeededRan
   const at = Date.now();
   const hit = await HOW[fault](field, random);
   return { fault, ...hit, at, overAt: Date.now() };
+}
+
+/** For so long kills one of each at once, and again as soon as they are given back and a moment has passed. */
+export async function killOneOfEach(forMs: number, field: Battlefield, random: SeededRandom): Promise<Strike[]> {
+  const strikes: Strike[] = [];
+  for (const endAt = performance.now() + forMs; performance.now() < endAt; ) {
+    strikes.push(...(await Promise.all(ONE_OF_EACH.map((fault) => strike(fault, field, random)))));
+    await pause(random.between(500, 2_000));
+  }
+  return strikes;
 }
 
 type How = (field: Battlefield, random: SeededRandom) => Promise<Hit>;
@@ -76,15 +87,6 @@ const HOW: Record<Fault, How> = {
 
   temporal: ({ temporal }, random) => killTemporal(temporal, [random.pick(SERVICES)], random),
   'temporal-all': ({ temporal }, random) => killTemporal(temporal, SERVICES, random),
-
-  async 'one-of-each'({ fleet, temporal }, random) {
-    const hits: Hit[] = [];
-    for (let times = 1; times <= TIMES_ONE_OF_EACH; times++) {
-      hits.push(...(await Promise.all([killMember('api', fleet, random), killMember('worker', fleet, random), killTemporal(temporal, [random.pick(SERVICES)], random)])));
-      await pause(random.between(1_000, 3_000));
-    }
-    return { target: hits.map(({ target }) => target).join(', '), evidence: hits.map(({ evidence }) => evidence).join('; '), workers: hits.flatMap(({ workers }) => workers as number[]) };
-  },
 
   async postgres({ postgres }, random) {
     const pid = await postgres.kill();
@@ -204,15 +206,4 @@ function fill(ballast: string, disk: string): string {
     return `${(error as NodeJS.ErrnoException).code} with ${readdirSync(disk).length} entries`;
   }
   throw new Error('The disk took more than it has room for.');
-}
-
-async function query(url: string, text: string): Promise<Record<string, unknown>[]> {
-  const client = new Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
-  client.on('error', () => undefined);
-  try {
-    await client.connect();
-    return (await client.query<Record<string, unknown>>(text)).rows;
-  } finally {
-    await client.end().catch(() => undefined);
-  }
 }

@@ -12,6 +12,8 @@ export interface FleetLedger {
   emails(): Promise<string[]>;
   /** Of the master keys under which data keys are wrapped. */
   masterKeys(): Promise<string[]>;
+  /** The time for which the sweep leaves each open registration alone has passed. */
+  letChecksBeDue(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -61,6 +63,9 @@ export function openFleetLedger(url: string): FleetLedger {
     },
     async masterKeys() {
       return (await db.selectFrom('data_key').select('master_key_id').distinct().execute()).map(({ master_key_id }) => master_key_id);
+    },
+    async letChecksBeDue() {
+      await db.updateTable('registration').set({ check_at: 1 }).where('state', '=', 'open').execute();
     },
     close: () => database.close(),
   };

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Receiver, startReceiver } from '../../examples/receiver.ts';
 import { bindTellingActions, deliveries, parseDelivery } from './actions.ts';
-import { changePolicy, readRegistration, type SeenRegistration } from './ledger-view.ts';
+import { changePolicy, readRegistration, readRegistrations, type SeenRegistration } from './ledger-view.ts';
 import { kill9 } from './processes.ts';
 import { until } from './until.ts';
 import { startTestUsher, type TestUsher } from './usher.ts';
@@ -46,9 +46,13 @@ function registrationOf(email: string): SeenRegistration {
   return readRegistration(usher.dataDir, email)!;
 }
 
-async function finished(email: string): Promise<SeenRegistration> {
+/** @param what has happened. @returns the registration when it is closed. */
+async function finishedAfter(what: string, email: string): Promise<SeenRegistration> {
   isDown = false;
+  const since = performance.now();
+  const open = readRegistrations(usher.dataDir).filter(({ state }) => state === 'open').length;
   await until(`the registration of ${email} is closed`, () => registrationOf(email).state === 'closed', GO_ON_WITHIN_MS);
+  process.stdout.write(`${what}: ${open} registration was open, and closed ${((performance.now() - since) / 1000).toFixed(0)} s later\n`);
   return registrationOf(email);
 }
 
@@ -64,7 +68,7 @@ test("Temporal killed and its data deleted while it runs: it comes back by itsel
   await rm(join(usher.dataDir, 'temporal'), { recursive: true });
   await kill9(before);
 
-  const { outcome, steps } = await finished(email);
+  const { outcome, steps } = await finishedAfter("Temporal killed and its data deleted", email);
   expect(outcome).toBe('succeeded');
   expect(usher.processes().temporal).not.toBe(before);
   // Not even the attempt that was under way: the ledger knew of it when Temporal no longer did.
@@ -80,7 +84,7 @@ test("Temporal's data deleted while Usher is off: what was open goes on after th
   await rm(join(usher.dataDir, 'temporal'), { recursive: true });
   await usher.start();
 
-  const { outcome } = await finished(email);
+  const { outcome } = await finishedAfter("Temporal's data deleted, and Usher started", email);
   expect(outcome).toBe('succeeded');
   for (const action of ['Quick', 'Down', 'Slow', 'Last']) expect(deliveriesOf(email, action), action).toBe(1);
 });

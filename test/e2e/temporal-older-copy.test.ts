@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Receiver, startReceiver } from '../../examples/receiver.ts';
 import { bindTellingActions, deliveries, parseDelivery } from './actions.ts';
-import { changePolicy, openStore, readRegistration, type SeenRegistration } from './ledger-view.ts';
+import { changePolicy, openStore, readRegistration, readRegistrations, type SeenRegistration } from './ledger-view.ts';
 import { until } from './until.ts';
 import { startTestUsher, type TestUsher } from './usher.ts';
 
@@ -71,8 +71,11 @@ test("Temporal's database put back to an older copy: everything open finishes, a
   await usher.start();
   letChecksBeDue();
 
+  const since = performance.now();
+  const open = readRegistrations(usher.dataDir).filter(({ state }) => state === 'open').length;
   await finished('parked-all-along@example.com');
   await finished('later@example.com');
+  process.stdout.write(`Temporal's database put back to an older copy: ${open} registrations were open, and all closed ${((performance.now() - since) / 1000).toFixed(0)} s after the start\n`);
   // The workflow that runs again in the old copy finds that everything is done.
   await usher.working();
   for (const email of ['parked-then-done@example.com', 'parked-all-along@example.com', 'later@example.com']) {
