@@ -27,17 +27,13 @@ export function checkAction(action: ActionFiles & { definition: ActionDefinition
   for (const { text, file, line } of action.keywords) {
     hints.push({ rule: 'keyword', file, line, message: `The keyword ${text} is replaced by the deploy CLI; it was checked as it stands.` });
   }
-  const empty = definition.secrets.filter(({ value }) => value === undefined).map(({ name }) => name);
-  if (empty.length > 0) {
-    const values = empty.length === 1 ? 'has no value' : 'have no values';
-    hints.push({ rule: 'secret-without-value', file: action.definitionFile ?? action.codeFile, line: 1, message: `${empty.join(', ')} ${values} here, and the first import is refused without: add "value" to the secret, e.g. as a keyword of the deploy CLI.` });
-  }
   if (trigger === undefined) return { reasons: ['it names no trigger'], hints };
   if (!isTriggerId(trigger.id)) return { reasons: [`the trigger ${trigger.id} does not run here: the Action is kept, and never run`], hints };
 
   const { version, runtimes } = TRIGGERS[trigger.id];
   const reasons: string[] = [];
   if ((trigger.version ?? version) !== version) reasons.push(`version ${trigger.version} of the trigger is not supported: write the handler for ${version}`);
+  else hints.push(...secretsWithoutValue(action));
   if (!runtimes.includes(definition.runtime)) reasons.push(`the runtime ${definition.runtime} is not supported: choose ${runtimes.join(' or ')}`);
   reasons.push(...limitsPassed(action));
   for (const { name, registry_url: url } of definition.dependencies) {
@@ -45,6 +41,13 @@ export function checkAction(action: ActionFiles & { definition: ActionDefinition
   }
   const code = checkCode(action, trigger.id);
   return { reasons: [...reasons, ...code.reasons], hints: [...hints, ...code.hints] };
+}
+
+function secretsWithoutValue({ definition, definitionFile, codeFile }: ActionFiles & { definition: ActionDefinition }): Hint[] {
+  const empty = definition.secrets.filter(({ value }) => value === undefined).map(({ name }) => name);
+  if (empty.length === 0) return [];
+  const message = `${empty.join(', ')} ${empty.length === 1 ? 'has no value' : 'have no values'} here, and the first import is refused without: add "value" to the secret, e.g. as a keyword of the deploy CLI.`;
+  return [{ rule: 'secret-without-value', file: definitionFile ?? codeFile, line: 1, message }];
 }
 
 function limitsPassed({ code, definition: { dependencies, secrets } }: { code: string; definition: ActionDefinition }): string[] {
