@@ -9,7 +9,6 @@ import { isTriggerId, type TriggerId, TRIGGERS } from '../domain/triggers.ts';
 import { createLogger } from '../logger.ts';
 import { createSandboxPool } from '../sandbox/pool.ts';
 import { type TestReport, testRun } from '../sandbox/test-run.ts';
-import { readBundle } from '../tls/trust.ts';
 import type { ActionFiles } from './action-files.ts';
 import { findExports, findRequired, packageOf, parseCode } from './code.ts';
 import { missingModules, type ModuleFiles, withThoseOfModules } from './module-files.ts';
@@ -79,7 +78,7 @@ export async function runAction(input: RunInput, context: CommandContext): Promi
     slots: 1,
     // As on `npm start`: everything is on one machine.
     egress: { allow: context.egressAllow, loopbackOpen: true },
-    trustedCertificates: context.extraCaCerts === null ? [] : await readBundle(context.extraCaCerts),
+    trustedCertificates: context.trusted,
     ...(packages === null ? {} : { dependenciesRoot: packagesRoot(context.cacheDir) }),
     logger: createLogger({ level: 'silent', role: 'cli' }),
   });
