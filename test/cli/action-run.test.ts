@@ -143,7 +143,7 @@ describe('modules', () => {
     });
     await desk.write({ ...action, ...module, 'of-modules.json': { OWN: 'own', SHARED: 'shared', OF_MODULE: 'its own' } });
     const { code, run } = await runJson('actions/Uses modules', '--secrets', 'of-modules.json');
-    expect(run).toMatchObject({ error: null, notes: [], packages: [{ name: 'greeting', version: '1.0.0' }], logs: [{ text: 'greeting@1.0.0 OF_MODULE,SHARED' }, { text: 'OWN,SHARED' }] });
+    expect(run).toMatchObject({ error: null, notes: [], packages: [{ name: 'greeting', version: '1.0.0' }], logs: [{ text: 'greeting@1.0.0 SHARED,OF_MODULE' }, { text: 'OWN,SHARED' }] });
     expect(code).toBe(0);
   });
 
