@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { newId } from '../domain/ids.ts';
 import type { Database, Queryable } from './database.ts';
+import { isOnItsWay, readRekey } from './rekey-state.ts';
 import { KEY_BYTES, open, seal, SealError } from './sealing.ts';
 import type { Row } from './schema.ts';
 import { readSetting, writeSetting } from './settings.ts';
@@ -37,7 +38,8 @@ export interface Keyring {
    * To be called once at start, after the migrations: checks the master key against the store, and on the first start
    * makes the check value and the data key `installation`.
    *
-   * @throws {WrongMasterKeyError} when the store was made with another one; nothing is changed then.
+   * @throws {WrongMasterKeyError} when the store was made with another one, or the one before is needed, too; nothing is
+   * changed then.
    */
   prepare(): Promise<void>;
   /** Makes a data key in the caller's transaction and returns its id. */
@@ -139,6 +141,8 @@ export function createKeyring(database: Database, masterKey: Buffer, previous: B
           .onConflict((conflict) => conflict.doNothing())
           .execute();
         const master = await readMaster(tx);
+        // Some process may still wrap under the one before, also when nothing is left under it just now.
+        if (previous === null && isOnItsWay(await readRekey(tx), given.id)) throw new WrongMasterKeyError(true);
         const made = [
           wrap(INSTALLATION_KEY, randomBytes(KEY_BYTES), master),
           // Until 0.1.0 it was derived anew at each start.
