@@ -1,14 +1,18 @@
 import type { Client, WorkflowExecutionStatusName } from '@temporalio/client';
 import { isGrpcServiceError, WorkflowNotFoundError } from '@temporalio/client';
-import { TypedSearchAttributes } from '@temporalio/common';
+import { type Payload, TypedSearchAttributes } from '@temporalio/common';
 import type { userRegistration } from '../../workflows/index.ts';
 import { lookSignal, REGISTRATION_TASK_QUEUE, workflowIdOf, WORKFLOW_TYPE } from '../../workflows/messages.ts';
+import { SealError } from '../store/sealing.ts';
 import { isTemporalUnreachable } from './connection.ts';
 import { describeNamespace } from './namespace.ts';
 import { SEARCH_ATTRIBUTES, type SearchAttributeName } from './search-attributes.ts';
 
-/** What Temporal knows of a registration's last workflow; `unknown`: nothing. */
-export type WorkflowStatus = 'running' | 'completed' | 'failed' | 'timed-out' | 'cancelled' | 'terminated' | 'unknown';
+/**
+ * What Temporal knows of a registration's last workflow; `unknown`: nothing; `unreadable`: it runs, and cannot go on, because
+ * a key that its history was encrypted under is gone.
+ */
+export type WorkflowStatus = 'running' | 'unreadable' | 'completed' | 'failed' | 'timed-out' | 'cancelled' | 'terminated' | 'unknown';
 
 /** The one way into Temporal. Each call ends within 10 s. */
 export interface RegistrationStarter {
@@ -27,6 +31,8 @@ export interface RegistrationStarter {
 }
 
 const CALL_TIMEOUT_MS = 10_000;
+/** Workers that cannot read a history fail at it again and again; one that goes on is not asked for its history. */
+const FAILING_FROM_ATTEMPT = 2;
 const INVALID_ARGUMENT = 3;
 
 /**
@@ -40,6 +46,16 @@ export function createRegistrationStarter({ client, searchAttributes, shownUserI
 }): RegistrationStarter {
   function call<T>(request: () => Promise<T>): Promise<T> {
     return client.withDeadline(Date.now() + CALL_TIMEOUT_MS, request);
+  }
+
+  async function isReadable(history: unknown): Promise<boolean> {
+    try {
+      for (const codec of client.options.loadedDataConverter.payloadCodecs) await codec.decode(payloadsIn(history));
+      return true;
+    } catch (error) {
+      if (error instanceof SealError) return false;
+      throw error;
+    }
   }
 
   return {
@@ -73,7 +89,10 @@ export function createRegistrationStarter({ client, searchAttributes, shownUserI
 
     async describe(registrationId) {
       try {
-        const { status } = await call(() => client.workflow.getHandle(workflowIdOf(registrationId)).describe());
+        const handle = client.workflow.getHandle(workflowIdOf(registrationId));
+        const { status, raw } = await call(() => handle.describe());
+        const isFailing = (raw.pendingWorkflowTask?.attempt ?? 0) >= FAILING_FROM_ATTEMPT;
+        if (isFailing && !(await isReadable(await call(() => handle.fetchHistory())))) return 'unreadable';
         return statusOf(status.name);
       } catch (error) {
         if (error instanceof WorkflowNotFoundError) return 'unknown';
@@ -89,6 +108,11 @@ export function createRegistrationStarter({ client, searchAttributes, shownUserI
 
     isUnreachable: isTemporalUnreachable,
   };
+}
+
+function payloadsIn(value: unknown): Payload[] {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return [];
+  return 'metadata' in value && 'data' in value ? [value as Payload] : Object.values(value).flatMap(payloadsIn);
 }
 
 function statusOf(name: WorkflowExecutionStatusName): WorkflowStatus {
