@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { sql, type Transaction } from 'kysely';
 import { addCodecKeys, type CodecKeyRows, readCodecKeys } from '../store/codec-keys.ts';
 import { type Database, type Queryable, storeNow } from '../store/database.ts';
-import { INSTALLATION_KEY, unwrapDataKey, type WrappedKey } from '../store/keyring.ts';
+import { INSTALLATION_KEY, rewrapDataKey, unwrapDataKey, type WrappedKey } from '../store/keyring.ts';
 import { appliedMigrations, applyMigrations, missingMigrations } from '../store/migrate.ts';
 import type { Schema } from '../store/schema.ts';
 import { SealError } from '../store/sealing.ts';
@@ -123,7 +123,7 @@ async function replaceAll(database: Database, tx: Transaction<Schema>, backup: C
     }
     await attemptsEnded(database, tx, progress, signal);
     atLeast = await aboveAll(tx);
-    if (isSame) codecKeys = await readCodecKeys(tx);
+    if (isSame) codecKeys = await codecKeysFor(backup, tx, masterKeys);
     await dropTables(database, tx);
   }
   progress('Writing …');
@@ -167,6 +167,17 @@ async function isSameInstallation(tx: Queryable, { installationKey }: CheckedBac
   if (row === undefined || installationKey === null) return false;
   const [here, there] = [row, installationKey].map((key) => unwrapped(key, masterKeys));
   return here != null && there != null && here.equals(there);
+}
+
+/** The codec keys of the store, wrapped under the master key of the backup: that one may be the only one given from now on. */
+async function codecKeysFor({ installationKey }: CheckedBackup, tx: Queryable, masterKeys: readonly Buffer[]): Promise<CodecKeyRows> {
+  const { listed, dataKeys } = await readCodecKeys(tx);
+  try {
+    return { listed, dataKeys: dataKeys.map((row) => ({ ...row, ...rewrapDataKey(row, installationKey!.master_key_id, masterKeys) })) };
+  } catch (error) {
+    if (!(error instanceof SealError)) throw error;
+    throw new BackupError('A codec key of the store is under another master key: while one is being replaced, give both of them (USHER_MASTER_KEY and USHER_MASTER_KEY_PREVIOUS). Nothing was changed.', { cause: error });
+  }
 }
 
 /**

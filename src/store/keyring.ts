@@ -106,10 +106,6 @@ export function createKeyring(database: Database, masterKey: Buffer, previous: B
     return key;
   }
 
-  function wrap(id: string, key: Buffer, master: MasterKey): WrappedKey {
-    return { id, wrapped: seal(master.key, wrapContext(id), key.toString('base64url')), master_key_id: master.id };
-  }
-
   /** The master key of the store, found by its check value. @throws {WrongMasterKeyError} when it is none of ours. */
   async function readMaster(tx: Queryable): Promise<MasterKey> {
     const check = (await readSetting(tx, CHECK_SETTING)) ?? '';
@@ -189,6 +185,22 @@ export function createKeyring(database: Database, masterKey: Buffer, previous: B
 /** A data key, for who has the master keys and no store around it. @throws {SealError} when it is under none of them. */
 export function unwrapDataKey(row: WrappedKey, masterKeys: readonly Buffer[]): Buffer {
   return unwrap(row, masterKeys.map(asMasterKey));
+}
+
+/**
+ * A data key wrapped under another of these master keys, for who has no store around it.
+ *
+ * @throws {SealError} when it is under none of them.
+ */
+export function rewrapDataKey(row: WrappedKey, masterKeyId: string, masterKeys: readonly Buffer[]): WrappedKey {
+  const masters = masterKeys.map(asMasterKey);
+  const master = masters.find(({ id }) => id === masterKeyId);
+  if (master === undefined) throw new TypeError(`the master key ${masterKeyId} is none of those given`);
+  return wrap(row.id, unwrap(row, masters), master);
+}
+
+function wrap(id: string, key: Buffer, master: MasterKey): WrappedKey {
+  return { id, wrapped: seal(master.key, wrapContext(id), key.toString('base64url')), master_key_id: master.id };
 }
 
 function unwrap(row: WrappedKey, masters: readonly MasterKey[]): Buffer {

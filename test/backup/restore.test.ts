@@ -14,6 +14,7 @@ import { MANAGEMENT_AUDIENCE } from '../../src/store/clients.ts';
 import { createCodecKeys } from '../../src/store/codec-keys.ts';
 import { type Database, isStoreUnavailable } from '../../src/store/database.ts';
 import { createKeyring } from '../../src/store/keyring.ts';
+import { createRekey } from '../../src/store/rekey.ts';
 import * as initial from '../../src/store/migrations/0001-initial.ts';
 import { createPayloadCodec } from '../../src/temporal/payload-codec.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
@@ -176,6 +177,29 @@ describeEachStore('a restore', (fresh) => {
     const other = await makeStore();
     await restoreInto(other.database, path, { replace: true });
     expect((await createCodecKeys(await prepareStore(other.database)).list()).map(({ id }) => id)).toEqual([first]);
+  });
+
+  test('of a backup from before the master key was replaced leaves no codec key that needs the new one', async () => {
+    const store = await fresh();
+    const own = await prepareStore(store.open());
+    await createCodecKeys(own).current();
+    const path = await backUp(own.database);
+    const newKey = Buffer.alloc(32, 7);
+    const keyring = createKeyring(own.database, newKey, TEST_MASTER_KEY);
+    await keyring.prepare();
+    const rekey = createRekey({ database: own.database, keyring, settleMs: 0 });
+    await rekey.begin('admin');
+    while ((await rekey.progress())!.endedAt === null) await rekey.step();
+    const alone = createKeyring(own.database, newKey);
+    await alone.prepare();
+    const keys = createCodecKeys({ database: own.database, keyring: alone });
+    await keys.rotate('admin');
+    const { id, key } = await keys.current();
+
+    await restoreInto(own.database, path, { replace: true, masterKeys: [newKey, TEST_MASTER_KEY] });
+
+    const withTheOneBefore = await prepareStore(store.open());
+    expect(await createCodecKeys(withTheOneBefore).current()).toEqual({ id, key });
   });
 
   test('of a backup that an older Usher made gives the tables of today', async () => {
