@@ -5,7 +5,7 @@ const ON_POSTGRES = [
   'test/http/{clients,connections,executions-logs,flow,grants,jobs,oauth,operations,policies,registrations,roles,signup,tenants,users,usher-executions}.test.ts',
   'test/authentication/*.test.ts',
   'test/registration/{outside-examples,pre-user-registration,ways-in}.test.ts',
-  'test/protect/routes.test.ts',
+  'test/protect/{routes,rows}.test.ts',
   'test/observe/requests.test.ts',
 ];
 
