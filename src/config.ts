@@ -77,7 +77,7 @@ export const VARIABLES = {
   USHER_PUBLIC_URL: { default: 'none', about: 'Origin at which clients reach Usher, such as `https://usher.example.com`, where it is not the address that it listens on.', parse: origin },
   USHER_TLS_CERT: { default: 'none', about: 'Path of a certificate in PEM, with those between it and its authority: the API then speaks HTTPS. Read again when it changes.', parse: text },
   USHER_TLS_KEY: { default: 'none', about: "Path of the certificate's private key in PEM.", parse: text },
-  USHER_EXTRA_CA_CERTS: { default: 'none', about: 'Path of certificate authorities in PEM that Usher and its Actions trust beside the usual ones.', parse: text },
+  USHER_EXTRA_CA_CERTS: { default: 'none', about: 'Path of certificate authorities in PEM that Usher, its Actions and their npm installs trust beside the usual ones.', parse: text },
   USHER_DATA_DIR: { default: '.usher', about: 'Folder of the store, the keys and the Temporal development server.', parse: text },
   DATABASE_URL: { default: 'none', about: 'PostgreSQL 15 or newer as the store, such as `postgres://usher:…@db.example.com/usher`. Without it, the store is a file in the data directory.', parse: url('postgres', 'postgresql') },
   USHER_CLIENT_ID: { default: 'made on the first start', about: 'Client id of the first client.', parse: pattern(/^[\w.-]{1,64}$/, '1 to 64 letters, digits, ".", "_" or "-"') },

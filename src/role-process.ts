@@ -82,9 +82,13 @@ export function createRoleProcess(options: {
       }
     });
     gone = new Promise((resolve) => {
+      let isOver = false;
       started.once('error', (error) => ended(`could not be started: ${error.message}`));
       started.once('exit', (code, signal) => ended(signal === null ? `ended with code ${code}` : `was ended by ${signal}`));
       function ended(how: string): void {
+        // Node may tell both: each would start another one.
+        if (isOver) return;
+        isOver = true;
         if (child === started) child = null;
         resolve();
         if (stopping) return;
@@ -101,7 +105,8 @@ export function createRoleProcess(options: {
   return {
     start,
     send(message) {
-      if (child?.connected) child.send(message);
+      // To one that has just died it fails, which its exit tells; without a callback it would be an `error` of the child.
+      if (child?.connected) child.send(message, () => undefined);
     },
     async stop() {
       stopping = true;

@@ -41,7 +41,7 @@ const RULES: { from: string; imports: string[]; types: string[] }[] = [
   },
   { from: 'src/jobs/', imports: ['node:', 'src/domain/', 'src/store/', 'src/registration/'], types: ['src/logger.ts'] },
   { from: 'src/backup/', imports: ['node:', 'src/domain/', 'src/store/', 'kysely', 'zod'], types: [] },
-  { from: 'src/builds/', imports: ['node:', 'src/domain/', 'src/store/', 'src/sandbox/test-run.ts', 'kysely', 'tar', '@npmcli/arborist'], types: ['src/logger.ts', 'src/sandbox/'] },
+  { from: 'src/builds/', imports: ['node:', 'src/domain/', 'src/store/', 'src/sandbox/test-run.ts', 'src/tls/trust.ts', 'kysely', 'tar', '@npmcli/arborist'], types: ['src/logger.ts', 'src/sandbox/'] },
   {
     from: 'src/http/',
     imports: ['node:', 'src/domain/', 'src/store/', 'src/search/', 'src/observe/', 'src/passwords.ts', 'src/registration/password-rules.ts', 'src/registration/username-rules.ts', 'workflows/messages.ts', 'cors', 'express', 'express-rate-limit', 'helmet', 'jose', 'multer', 'zod', 'zod-openapi'],

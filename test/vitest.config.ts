@@ -11,7 +11,7 @@ const ON_POSTGRES = [
   'test/workflows/{commands,flow,policies,user-registration}.test.ts',
   'test/authentication/*.test.ts',
   'test/registration/{outside-examples,pre-user-registration,ways-in}.test.ts',
-  'test/protect/routes.test.ts',
+  'test/protect/{routes,rows}.test.ts',
   'test/observe/requests.test.ts',
 ];
 

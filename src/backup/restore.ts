@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql, type Transaction } from 'kysely';
+import { addCodecKeys, type CodecKeyRows, readCodecKeys } from '../store/codec-keys.ts';
 import { type Database, type Queryable, storeNow } from '../store/database.ts';
-import { INSTALLATION_KEY, unwrapDataKey, type WrappedKey } from '../store/keyring.ts';
+import { INSTALLATION_KEY, rewrapDataKey, unwrapDataKey, type WrappedKey } from '../store/keyring.ts';
 import { appliedMigrations, applyMigrations, missingMigrations } from '../store/migrate.ts';
 import type { Schema } from '../store/schema.ts';
 import { SealError } from '../store/sealing.ts';
@@ -109,21 +110,26 @@ async function replaceAll(database: Database, tx: Transaction<Schema>, backup: C
   await waitForUs(database, tx);
   await database.lockSchema(tx);
   let atLeast = 1;
+  let codecKeys: CodecKeyRows | null = null;
   if (await holdsUsher(database, tx)) {
     if (!options.replace) throw new BackupError('The store is not empty: add --replace to put the backup in the place of everything in it. Nothing was changed.');
     await lockOutOthers(database, tx);
     // An older program's tables become ours first, so that the questions to them are those of today.
     await applyMigrations(database, tx, missingMigrations(await appliedMigrations(database, tx)));
+    const isSame = await isSameInstallation(tx, backup, masterKeys);
     // The processes of another one would go on for a moment, and seal under keys that are not in the backup.
-    if (!(await isSameInstallation(tx, backup, masterKeys)) && (await options.isRunning(tx))) {
+    if (!isSame && (await options.isRunning(tx))) {
       throw new BackupError('The store is of another installation than the backup, and its Usher runs: stop it, restore, and start it again. Nothing was changed.');
     }
     await attemptsEnded(database, tx, progress, signal);
     atLeast = await aboveAll(tx);
+    if (isSame) codecKeys = await codecKeysFor(backup, tx, masterKeys);
     await dropTables(database, tx);
   }
   progress('Writing …');
   const sums = await load(database, tx, await openBackup(backup.path), signal);
+  // Workflows go on, with what was encrypted since the backup; and processes encrypt under these keys for a moment yet.
+  if (codecKeys !== null) await addCodecKeys(tx, codecKeys);
   await beginAnew(database, tx, { atLeast });
   const { open } = await tx.selectFrom('registration').select(({ fn }) => fn.countAll<number>().as('open')).where('state', '=', 'open').executeTakeFirstOrThrow();
   return { sums, open };
@@ -155,12 +161,23 @@ async function lockOutOthers(database: Database, tx: Queryable): Promise<void> {
   await sql`set local lock_timeout = 0`.execute(tx);
 }
 
-/** Data keys that a process of this installation has in its memory are those of the backup, too. */
+/** What a process of this installation seals under the keys in its memory can be opened after the restore, too. */
 async function isSameInstallation(tx: Queryable, { installationKey }: CheckedBackup, masterKeys: readonly Buffer[]): Promise<boolean> {
   const row = await tx.selectFrom('data_key').select(['id', 'wrapped', 'master_key_id']).where('id', '=', INSTALLATION_KEY).executeTakeFirst();
   if (row === undefined || installationKey === null) return false;
   const [here, there] = [row, installationKey].map((key) => unwrapped(key, masterKeys));
   return here != null && there != null && here.equals(there);
+}
+
+/** The codec keys of the store, wrapped under the master key of the backup: that one may be the only one given from now on. */
+async function codecKeysFor({ installationKey }: CheckedBackup, tx: Queryable, masterKeys: readonly Buffer[]): Promise<CodecKeyRows> {
+  const { listed, dataKeys } = await readCodecKeys(tx);
+  try {
+    return { listed, dataKeys: dataKeys.map((row) => ({ ...row, ...rewrapDataKey(row, installationKey!.master_key_id, masterKeys) })) };
+  } catch (error) {
+    if (!(error instanceof SealError)) throw error;
+    throw new BackupError('A codec key of the store is under another master key: while one is being replaced, give both of them (USHER_MASTER_KEY and USHER_MASTER_KEY_PREVIOUS). Nothing was changed.', { cause: error });
+  }
 }
 
 /**

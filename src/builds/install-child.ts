@@ -2,8 +2,9 @@ import { lstat, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Arborist } from '@npmcli/arborist';
 import { create } from 'tar';
+import { trustAlso } from '../tls/trust.ts';
 import { BuildFailure, type BuildFailureId } from './build-failure.ts';
-import type { InstallAnswer, InstallOrder } from './install.ts';
+import type { InstallAnswer, InstallMessage, InstallOrder } from './install.ts';
 import { readNpmSettings } from './npm-settings.ts';
 
 /** Of an unpacked tree; Auth0 names no limit. A tree goes through memory on its way into the store. */
@@ -11,12 +12,13 @@ const MAX_TREE_BYTES = 200 * 1024 * 1024;
 
 // The program of a process of its own: one install, one answer, then the end. It must not outlive its parent.
 process.once('disconnect', () => process.exit(1));
-process.once('message', (order: InstallOrder) => {
-  void install(order).catch(asFailure).then((answer) => process.send?.(answer, () => process.disconnect?.()));
+process.once('message', (message: InstallMessage) => {
+  trustAlso(message.trusted);
+  void install(message).catch(asFailure).then((answer) => process.send?.(answer, () => process.disconnect?.()));
 });
 
 /** Installs into the (empty) folder of the order and packs `node_modules` into an archive beside it; or only looks up. */
-async function install({ dir, dependencies, lockfile, lookUpOnly = false }: InstallOrder): Promise<InstallAnswer> {
+async function install({ dir, dependencies, lockfile, lookUpOnly = false, trusted }: InstallMessage): Promise<InstallAnswer> {
   // A lockfile has exact versions where the order may say `latest`.
   const wanted = lockfile === null ? Object.fromEntries(dependencies.map(({ name, version }) => [name, version])) : JSON.parse(lockfile).packages[''].dependencies;
   refuseAliases(dependencies);
@@ -24,7 +26,7 @@ async function install({ dir, dependencies, lockfile, lookUpOnly = false }: Inst
   if (lockfile !== null) await writeFile(join(dir, 'package-lock.json'), lockfile);
 
   const walls = { ignoreScripts: true, allowGit: 'none', allowRemote: 'none', allowFile: 'none', allowDirectory: 'none' };
-  const options = { ...(await readNpmSettings(dir)), path: dir, binLinks: false, audit: false, fund: false, ...walls };
+  const options = { ...(await readNpmSettings(dir, { trusted })), path: dir, binLinks: false, audit: false, fund: false, ...walls };
   const arborist = new Arborist(options);
   const tree = lookUpOnly ? await arborist.buildIdealTree() : await arborist.reify({ save: true, omit: ['dev'] });
 

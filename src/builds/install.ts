@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { alsoTrusted } from '../tls/trust.ts';
 import { BuildFailure, type BuildFailureId } from './build-failure.ts';
 
 const CHILD = fileURLToPath(new URL('install-child.ts', import.meta.url));
@@ -22,6 +23,12 @@ export interface InstallOrder {
   lockfile: string | null;
   /** Only asks the registry what would be installed. */
   lookUpOnly?: boolean;
+}
+
+/** The order, with what that process cannot know by itself. */
+export interface InstallMessage extends InstallOrder {
+  /** Authorities in PEM that this process trusts beside the usual ones (`USHER_EXTRA_CA_CERTS`). */
+  trusted: string[];
 }
 
 /** What the registry says about dependencies. */
@@ -93,7 +100,7 @@ async function carryOut(order: InstallOrder, { signal, timeoutMs = INSTALL_TIMEO
     let errorOutput = '';
     child.on('message', (message) => (answer = message as InstallAnswer));
     child.stderr?.on('data', (chunk) => (errorOutput = (errorOutput + String(chunk)).slice(-2000)));
-    child.send(order);
+    child.send({ ...order, trusted: alsoTrusted() } satisfies InstallMessage);
     await once(child, 'exit');
     signal.throwIfAborted();
     if (answer?.outcome === 'failed') throw new BuildFailure(answer.id, answer.message);

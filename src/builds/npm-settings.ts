@@ -13,9 +13,10 @@ const DAY_MS = 24 * 60 * 60 * 1000;
  * Credentials are not among them: npm does not print them. Registries that need a login do not work.
  *
  * @param dir folder in which npm is asked; it must hold no npmrc of strangers.
+ * @param options.trusted authorities in PEM to trust beside those that npm is set to, which are in place of the usual ones.
  * @throws {BuildFailure} `install_failed` when there is no npm.
  */
-export async function readNpmSettings(dir: string): Promise<Record<string, unknown>> {
+export async function readNpmSettings(dir: string, { trusted }: { trusted: string[] }): Promise<Record<string, unknown>> {
   const settings = await askNpm(dir);
   const options: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(settings)) {
@@ -33,6 +34,7 @@ export async function readNpmSettings(dir: string): Promise<Record<string, unkno
   take('noProxy', 'noproxy');
   const { cafile, cache, before, 'min-release-age': minReleaseAgeDays } = settings;
   if (typeof cafile === 'string') options['ca'] = certificatesIn(await readFile(cafile, 'utf8'));
+  if (options['ca'] !== undefined) options['ca'] = [options['ca'], trusted].flat();
   if (typeof cache === 'string') options['cache'] = join(cache, '_cacache');
   if (typeof before === 'string') options['before'] = new Date(before);
   else if (typeof minReleaseAgeDays === 'number') options['before'] = new Date(Date.now() - minReleaseAgeDays * DAY_MS);

@@ -7,16 +7,20 @@ import { CommandError } from './terminal.ts';
 const orKeyword = <T extends z.ZodType>(schema: z.ZodArray<T>) =>
   z.union([schema, z.string().transform((): z.output<T>[] => []), z.null().transform((): z.output<T>[] => [])]).default([]);
 
-const DEFINITION = z.object({
+/** What Actions and modules have in common. */
+export const WITH_CODE = z.object({
   name: z.string().min(1),
   /** Path of the code, from the export's folder. */
   code: z.string().default(''),
+  dependencies: orKeyword(z.array(z.object({ name: z.string(), version: z.string().default('latest'), registry_url: z.string().nullish() }))),
+  secrets: orKeyword(z.array(z.object({ name: z.string(), value: z.unknown().optional() }))),
+});
+
+const DEFINITION = WITH_CODE.extend({
   runtime: z.string().default('node22'),
   deployed: z.boolean().default(true),
   supported_triggers: orKeyword(z.array(z.object({ id: z.string(), version: z.string().optional() }))),
-  dependencies: orKeyword(z.array(z.object({ name: z.string(), version: z.string().default('latest'), registry_url: z.string().nullish() }))),
-  secrets: orKeyword(z.array(z.object({ name: z.string(), value: z.unknown().optional() }))),
-  modules: orKeyword(z.array(z.object({ module_name: z.string() }))),
+  modules: orKeyword(z.array(z.object({ module_name: z.string(), module_version_number: z.unknown().optional() }))),
 });
 
 /** `actions/<name>.json` of an export in the deploy CLI's directory format (contract §4.9). */
@@ -80,8 +84,17 @@ export async function findAction(path: string): Promise<ActionFiles> {
  * @throws {ActionFileError} when a file cannot be read or is not as it should be.
  */
 export async function readAction(definitionFile: string): Promise<ActionFiles> {
+  return await readWithCode(DEFINITION, definitionFile, 'an Action');
+}
+
+/**
+ * Reads what has a definition and code of its own.
+ *
+ * @throws {ActionFileError} when a file cannot be read or is not as it should be.
+ */
+export async function readWithCode<T extends z.output<typeof WITH_CODE>>(schema: z.ZodType<T>, definitionFile: string, what: string) {
   const text = await readText(definitionFile);
-  const definition = checkDefinition(parseJson(text, definitionFile), definitionFile);
+  const definition = checkDefinition(schema, parseJson(text, definitionFile), { file: definitionFile, what });
   const codeFile = resolve(dirname(definitionFile), '..', definition.code.replaceAll('\\', '/'));
   if (definition.code === '') throw new ActionFileError(`${definitionFile} names no file with code.`);
   const code = await readText(codeFile);
@@ -102,12 +115,12 @@ export function parseJson(text: string, file: string): unknown {
   }
 }
 
-function checkDefinition(json: unknown, file: string): ActionDefinition {
-  const checked = DEFINITION.safeParse(json);
+function checkDefinition<T>(schema: z.ZodType<T>, json: unknown, { file, what }: { file: string; what: string }): T {
+  const checked = schema.safeParse(json);
   if (checked.success) return checked.data;
   const [issue] = checked.error.issues;
   const place = issue?.path.join('.') ?? '';
-  throw new ActionFileError(`${file} is not the definition of an Action (${place === '' ? '' : `${place}: `}${issue?.message}).`);
+  throw new ActionFileError(`${file} is not the definition of ${what} (${place === '' ? '' : `${place}: `}${issue?.message}).`);
 }
 
 async function readText(file: string): Promise<string> {

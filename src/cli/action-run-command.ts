@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { createMask } from '../domain/mask-secrets.ts';
 import { findAction } from './action-files.ts';
 import { readEvent, readSecrets } from './input-files.ts';
+import { readModules } from './module-files.ts';
 import { runAction, type RunInput } from './run-action.ts';
 import { runAsJson, sayRun } from './run-report.ts';
 import type { CommandContext } from './terminal.ts';
@@ -52,13 +53,16 @@ async function readInput(path: string, options: Options, workingDir: string): Pr
   const at = (option: string | undefined) => (option === undefined ? null : resolve(workingDir, option));
   const [eventFile, secretsFile] = [at(options.event), at(options.secrets)];
   const action = await findAction(path);
+  const modules = await readModules(action);
+  const definitionFile = action.definitionFile ?? `${dirname(action.codeFile)}.json`;
   return {
     action,
+    modules,
     event: eventFile === null ? null : await readEvent(eventFile),
     secrets: secretsFile === null ? {} : await readSecrets(secretsFile),
     trigger: options.trigger ?? null,
     reinstall: options.reinstall,
-    files: [action.codeFile, action.definitionFile ?? `${dirname(action.codeFile)}.json`, eventFile, secretsFile].filter((each) => each !== null),
+    files: [action.codeFile, definitionFile, ...modules.flatMap((each) => [each.codeFile, each.definitionFile]), eventFile, secretsFile].filter((each) => each !== null),
   };
 }
 

@@ -1,7 +1,7 @@
 import { BuildFailure } from '../builds/build-failure.ts';
 import type { Dependency } from '../builds/install.ts';
 import { newId } from '../domain/ids.ts';
-import type { ActionError } from '../domain/invocation.ts';
+import type { ActionError, RunnableModule } from '../domain/invocation.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { DEFAULT_STEP_POLICY } from '../domain/policy.ts';
 import { sampleEvent } from '../domain/sample-events.ts';
@@ -9,15 +9,17 @@ import { isTriggerId, type TriggerId, TRIGGERS } from '../domain/triggers.ts';
 import { createLogger } from '../logger.ts';
 import { createSandboxPool } from '../sandbox/pool.ts';
 import { type TestReport, testRun } from '../sandbox/test-run.ts';
-import { readBundle } from '../tls/trust.ts';
 import type { ActionFiles } from './action-files.ts';
 import { findExports, findRequired, packageOf, parseCode } from './code.ts';
+import { missingModules, type ModuleFiles, withThoseOfModules } from './module-files.ts';
 import { installPackages, type Packages, packagesRoot } from './packages.ts';
 import { type CommandContext, shownPath, CommandError } from './terminal.ts';
 
 /** What is run, as the command line says it. */
 export interface RunInput {
   action: ActionFiles;
+  /** Those of the Action that are there. */
+  modules: ModuleFiles[];
   /** Null: Auth0's sample. */
   event: Record<string, unknown> | null;
   secrets: Record<string, string>;
@@ -51,16 +53,17 @@ export const ACTION_FILE = 'code';
  *   {TestNotRunError}, and the reason of the context's signal.
  */
 export async function runAction(input: RunInput, context: CommandContext): Promise<RunResult> {
-  const { action, secrets } = input;
+  const { action } = input;
   const trigger = triggerOf(action, input.trigger);
-  const dependencies = action.definition?.dependencies ?? packagesOf(action.code).map((name) => ({ name, version: 'latest' }));
+  const own = action.definition?.dependencies ?? packagesOf(action.code).map((name) => ({ name, version: 'latest' }));
   const result: RunResult = { trigger, notes: notesOn(input, context.workingDir), packages: [], error: null, report: null, isolation: [] };
-  if (action.definition === null && dependencies.length > 0) {
+  if (action.definition === null && own.length > 0) {
     result.notes.push(`There is no JSON file beside the code that names its dependencies: the packages that it requires are taken at "latest".`);
   }
 
   let packages: Packages | null = null;
   try {
+    const dependencies = withThoseOfModules(own, input.modules);
     if (dependencies.length > 0) packages = await install(dependencies, input, context);
   } catch (error) {
     if (!(error instanceof BuildFailure)) throw error;
@@ -75,12 +78,13 @@ export async function runAction(input: RunInput, context: CommandContext): Promi
     slots: 1,
     // As on `npm start`: everything is on one machine.
     egress: { allow: context.egressAllow, loopbackOpen: true },
-    trustedCertificates: context.extraCaCerts === null ? [] : await readBundle(context.extraCaCerts),
+    trustedCertificates: context.trusted,
     ...(packages === null ? {} : { dependenciesRoot: packagesRoot(context.cacheDir) }),
     logger: createLogger({ level: 'silent', role: 'cli' }),
   });
   try {
-    const version = { id: newId(), actionName: ACTION_FILE, triggerId: trigger, code: action.code, dependenciesDir: packages?.dir ?? null };
+    const { secrets, modules } = shareOut(input);
+    const version = { id: newId(), actionName: ACTION_FILE, triggerId: trigger, code: action.code, dependenciesDir: packages?.dir ?? null, modules };
     const timeoutMs = trigger === 'pre-user-registration' ? LIMITS.preUserRegistrationMs : DEFAULT_STEP_POLICY.timeoutMs;
     const event = input.event ?? sampleEvent(trigger, { now: new Date() });
     const report = await testRun(pool, { version, event, secrets, timeoutMs }, { signal: context.signal });
@@ -97,6 +101,16 @@ async function install(dependencies: Dependency[], { reinstall }: RunInput, { ca
     signal,
     onInstall: () => terminal.progress(`Installing ${dependencies.map(({ name, version }) => `${name}@${version}`).join(', ')} …`),
   });
+}
+
+/** To each module the secrets that it names, and to the Action all others and those that it names too. */
+function shareOut({ action: { definition }, modules, secrets }: RunInput): { secrets: Record<string, string>; modules: RunnableModule[] } {
+  const named = (names: { name: string }[], name: string) => names.some((each) => each.name === name);
+  const only = (isWanted: (name: string) => boolean) => Object.fromEntries(Object.entries(secrets).filter(([name]) => isWanted(name)));
+  return {
+    secrets: only((name) => named(definition?.secrets ?? [], name) || !modules.some((module) => named(module.definition.secrets, name))),
+    modules: modules.map(({ name, code, definition: { secrets: names } }) => ({ name, code, secrets: only((each) => named(names, each)) })),
+  };
 }
 
 /** The packages that the code requires. */
@@ -129,10 +143,11 @@ function triggerOf({ code, codeFile, definition }: ActionFiles, option: string |
   throw new CommandError(`${codeFile} ${does}: name the trigger by --trigger pre-user-registration or --trigger post-user-registration.`);
 }
 
-function notesOn({ action, event, secrets }: RunInput, workingDir: string): string[] {
+function notesOn({ action, modules, event, secrets }: RunInput, workingDir: string): string[] {
   const notes: string[] = [];
-  for (const { text, file, line } of action.keywords) notes.push(`${shownPath(file, workingDir)}:${line} holds the keyword ${text}, which the deploy CLI replaces and this run does not.`);
-  const expected = action.definition?.secrets.map(({ name }) => name);
+  for (const name of action.definition === null ? [] : missingModules(action.definition, modules)) notes.push(`The module ${name} is not in the folder action-modules of the export.`);
+  for (const { text, file, line } of [action, ...modules].flatMap(({ keywords }) => keywords)) notes.push(`${shownPath(file, workingDir)}:${line} holds the keyword ${text}, which the deploy CLI replaces and this run does not.`);
+  const expected = action.definition === null ? undefined : [...new Set([action, ...modules].flatMap(({ definition }) => definition?.secrets.map(({ name }) => name) ?? []))];
   const missing = expected?.filter((name) => !Object.hasOwn(secrets, name)) ?? [];
   if (missing.length > 0) notes.push(`No value is given for the secret${missing.length > 1 ? 's' : ''} ${missing.join(', ')}: give a file by --secrets.`);
   const extra = expected === undefined ? [] : Object.keys(secrets).filter((name) => !expected.includes(name));

@@ -36,8 +36,8 @@ export interface CommandContext {
   cacheDir: string;
   /** CIDRs of private networks that Actions may connect to. */
   egressAllow: string[];
-  /** Path of a bundle of authorities that Actions trust beside the usual ones, or null. */
-  extraCaCerts: string | null;
+  /** Authorities in PEM that Actions trust beside the usual ones. */
+  trusted: string[];
   /** Aborted when somebody wants it to end. */
   signal: AbortSignal;
 }

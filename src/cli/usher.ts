@@ -5,6 +5,7 @@ import { BackupError } from '../backup/backup-error.ts';
 import { ConfigError, loadConfig } from '../config.ts';
 import { TestNotRunError } from '../sandbox/test-run.ts';
 import { StartError } from '../start-error.ts';
+import { readBundle, trustAlso } from '../tls/trust.ts';
 import { addActionRun } from './action-run-command.ts';
 import { ActionFileError } from './action-files.ts';
 import { addBackup, addRestore } from './backup-command.ts';
@@ -29,7 +30,9 @@ async function main(): Promise<number> {
   try {
     const { cacheDir, egressAllow, extraCaCerts, dataDir, databaseUrl, masterKey, previousMasterKey } = loadConfig(process.env, process.cwd());
     const common = { terminal: createTerminal(), workingDir: process.cwd(), signal: ending.signal };
-    const context: CommandContext = { ...common, cacheDir, egressAllow, extraCaCerts };
+    const trusted = extraCaCerts === null ? [] : await readBundle(extraCaCerts);
+    trustAlso(trusted);
+    const context: CommandContext = { ...common, cacheDir, egressAllow, trusted };
     const store: StoreContext = { ...common, dataDir, databaseUrl, masterKey, previousMasterKey };
     const usher = new Command('usher').description('Runs and checks Auth0 Actions on your machine, without a server, and looks after the store of one.').exitOverride();
     const end = (status: number) => void (code = status);

@@ -19,7 +19,8 @@ export function readBody(): RequestHandler[] {
 
 const refuseUnsafeText: RequestHandler = (req, _res, next) => {
   // Parts of the path are looked up in the store too; half a surrogate cannot be written in a URL.
-  if (/%00/.test(req.url)) throw unreadable(req, 400, 'The path or the query holds a NUL character.');
+  if (req.path.includes('%00')) throw unreadable(req, 400, 'Path validation error: it holds a NUL character.', 'invalid_uri');
+  if (req.url.includes('%00')) throw unreadable(req, 400, 'Query validation error: it holds a NUL character.', 'invalid_query_string');
   const problem = unsafeText(req.body);
   if (problem !== null) throw unreadable(req, 400, `The body ${problem}.`);
   next();

@@ -56,18 +56,20 @@ function asApiError(error: unknown, req: Request): ApiError | null {
   // Express and its parsers mark what the client did wrong with a status; their messages may repeat the body.
   const status = error instanceof Error && 'status' in error ? error.status : undefined;
   if (typeof status !== 'number' || status < 400 || status > 499) return null;
+  // Of all that reads requests, only the router decodes with an error of this kind.
+  if (error instanceof URIError) return unreadable(req, status, 'Path validation error: what its percent signs stand for is not UTF-8.', 'invalid_uri');
   const notJson = 'type' in (error as object) && (error as { type?: unknown }).type === 'entity.parse.failed';
   return unreadable(req, status, notJson ? 'The body is not JSON, as its Content-Type says.' : (PROBLEMS[status] ?? PROBLEMS[400]));
 }
 
 /** What is wrong with a request before its endpoint has seen it. */
-export function unreadable(req: Request, status: number, problem: string): ApiError {
+export function unreadable(req: Request, status: number, problem: string, code: 'invalid_body' | 'invalid_uri' | 'invalid_query_string' = 'invalid_body'): ApiError {
   const shape = shapeOf(req.path);
-  return errorOf(shape, status, shape === 'oauth' ? 'invalid_request' : 'invalid_body', problem);
+  return errorOf(shape, status, shape === 'oauth' ? 'invalid_request' : code, problem);
 }
 
 const PROBLEMS: Record<number, string> & { 400: string } = {
-  400: 'The request cannot be read: its body or path is malformed.',
+  400: 'The request cannot be read: its body is malformed.',
   413: `The body is too large: ${LIMITS.requestBodyBytes / 1024} KiB are the limit.`,
   415: 'The content type, encoding or character set of the body is not supported.',
 };

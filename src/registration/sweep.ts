@@ -2,6 +2,7 @@ import type { Logger } from '../logger.ts';
 import { repeat } from '../repeat.ts';
 import type { Ledger } from '../store/ledger.ts';
 import type { Outbox } from '../store/outbox.ts';
+import type { Histories } from '../temporal/histories.ts';
 import type { RegistrationStarter } from '../temporal/registration-starter.ts';
 
 const DEFAULT_INTERVAL_MS = 5_000;
@@ -21,6 +22,7 @@ export function createSweep(deps: {
   outbox: Outbox;
   ledger: Pick<Ledger, 'recordCancelledByOperator'>;
   starter: RegistrationStarter;
+  histories: Pick<Histories, 'remove'>;
   /** After registrations were made due again. */
   wake(): void;
   logger: Logger;
@@ -41,6 +43,10 @@ export function createSweep(deps: {
         if (await deps.ledger.recordCancelledByOperator(registrationId, endedAt)) logger.info({ registration_id: registrationId, status }, 'a person has ended the workflow: the registration is cancelled');
         else deps.wake();
         return;
+      case 'unreadable':
+        // After a restore into an empty store, whose keys are those of the backup.
+        await deps.histories.remove(registrationId);
+        return await handOverAgain('the workflow of an open registration cannot be decrypted, because a codec key is gone: it is deleted in Temporal, and started again', { registration_id: registrationId });
       default:
         return await handOverAgain('Temporal has no running workflow for an open registration: started again', { registration_id: registrationId, status });
     }

@@ -55,7 +55,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
   const temporal = createTemporalLink({ endpoint: temporalEndpoint(config), database, keyring, payloadKeys: codecKeys, outbox, logger });
   const dispatcher = createDispatcher({ outbox, starter: watchStarter(temporal.starter, { metrics, tracing }), look: temporal.look, logger });
   const releases = createReleaseLoop({ releases: createReleases({ database, workerSandboxes: config.workerSandboxes }), wake: () => dispatcher.wake(), logger });
-  const sweep = createSweep({ outbox, ledger: watchCloses(ledger, { database, metrics, tracing }), starter: temporal.starter, wake: () => dispatcher.wake(), logger });
+  const sweep = createSweep({ outbox, ledger: watchCloses(ledger, { database, metrics, tracing }), starter: temporal.starter, histories: temporal.histories, wake: () => dispatcher.wake(), logger });
 
   const builder = createBuilder({
     database,

@@ -2,7 +2,7 @@ import type { Retention } from '../domain/retention.ts';
 import type { Logger } from '../logger.ts';
 import type { CodecKeys } from '../store/codec-keys.ts';
 import type { Database } from '../store/database.ts';
-import { createErasureStore } from '../store/erasure.ts';
+import { createErasureStore, ERASURE_SETTLE_MS } from '../store/erasure.ts';
 import { removeExpired } from '../store/expired.ts';
 import { createHistoryRemovals } from '../store/history-removals.ts';
 import type { Keyring } from '../store/keyring.ts';
@@ -12,23 +12,21 @@ import { isTemporalUnreachable } from '../temporal/connection.ts';
 import type { Histories } from '../temporal/histories.ts';
 import type { UpkeepTask } from './upkeep.ts';
 
-/** A workflow that was begun while its registration was erased is seen by then. */
-const HISTORY_SETTLE_MS = 60_000;
 const HISTORIES = 20;
 /** Temporal is asked for its retention no more often than this. */
 const CODEC_KEYS_EVERY_MS = 60 * 60_000;
 
 /** What the api keeps in order: what has ended, what is too old, who is to be erased, keys that are replaced. */
-export function upkeepTasks({ database, keyring, codecKeys, retention, histories, logger, historySettleMs = HISTORY_SETTLE_MS }: {
+export function upkeepTasks({ database, keyring, codecKeys, retention, histories, logger, erasureSettleMs = ERASURE_SETTLE_MS }: {
   database: Database;
   keyring: Keyring;
   codecKeys: CodecKeys;
   retention: Retention;
   histories: Histories;
   logger: Logger;
-  historySettleMs?: number;
+  erasureSettleMs?: number;
 }): UpkeepTask[] {
-  const erasures = createErasureStore({ database, keyring });
+  const erasures = createErasureStore({ database, keyring, settleMs: erasureSettleMs });
   const removals = createHistoryRemovals(database);
   const rekey = createRekey({ database, keyring });
   const sweep = createRetentionSweep({ database, retention });
@@ -38,8 +36,15 @@ export function upkeepTasks({ database, keyring, codecKeys, retention, histories
   async function removeHistories(): Promise<boolean> {
     const due = await removals.list(afterHistory, HISTORIES);
     for (const { registrationId, createdAt } of due) {
-      const isGone = await histories.remove(registrationId);
-      if (isGone && Date.now() - createdAt >= historySettleMs) await removals.done(registrationId);
+      try {
+        const isGone = await histories.remove(registrationId);
+        // A workflow that was begun while its registration was erased is seen by then.
+        if (isGone && Date.now() - createdAt >= erasureSettleMs) await removals.done(registrationId);
+      } catch (error) {
+        if (isTemporalUnreachable(error)) throw error;
+        // Those behind it are not to wait for it; its turn comes again.
+        logger.error({ err: error, registration_id: registrationId }, 'the history of an erased registration could not be deleted; trying again');
+      }
     }
     afterHistory = due.length < HISTORIES ? '' : due.at(-1)!.registrationId;
     return afterHistory !== '';

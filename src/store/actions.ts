@@ -1,8 +1,8 @@
-import { findAuth0Trigger, runtimesOf } from '../domain/auth0-triggers.ts';
+import { findAuth0Trigger, runsHere, runtimesOf } from '../domain/auth0-triggers.ts';
 import { newId, nowIsoNanos } from '../domain/ids.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { managementError } from '../domain/api-error.ts';
-import { replaceSecrets, type SecretInput, secretsContext } from './action-secrets.ts';
+import { namesOf, replaceSecrets, type SecretInput, secretsContext } from './action-secrets.ts';
 import { type Database, type Queryable, uniqueViolation } from './database.ts';
 import type { Keyring } from './keyring.ts';
 import { type ModuleInput, resolveModules } from './module-references.ts';
@@ -90,7 +90,7 @@ export function createActionStore({ database, keyring }: { database: Database; k
           runtime: input.runtime,
           dependencies: JSON.stringify(input.dependencies),
           modules: JSON.stringify(await resolveModules(tx, input.modules)),
-          ...(await replaceSecrets(keyring, tx, { context: secretsContext(id), keyId }, input.secrets, null)),
+          ...(await replaceSecrets(keyring, tx, { context: secretsContext(id), keyId, runs: runsHere(input.trigger.id, input.trigger.version) }, input.secrets, null)),
           key_id: keyId,
           build_status: 'pending',
           build_errors: '[]',
@@ -130,7 +130,8 @@ export function createActionStore({ database, keyring }: { database: Database; k
             dependencies,
             modules,
             archive_key: modules !== action.modules || needsInstall(action, input.dependencies) ? null : action.archive_key,
-            ...(input.secrets === undefined ? {} : await replaceSecrets(keyring, tx, { context: secretsContext(id), keyId: action.key_id }, input.secrets, action)),
+            // Also when none are sent: what runs from now on needs the values that it could be without before.
+            ...(await replaceSecrets(keyring, tx, { context: secretsContext(id), keyId: action.key_id, runs: runsHere(trigger.id, trigger.version) }, input.secrets ?? namesOf(action), action)),
             build_status: 'pending',
             build_errors: '[]',
             build_seq: action.build_seq + 1,

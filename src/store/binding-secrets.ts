@@ -33,7 +33,8 @@ export async function openBindingSecrets(keyring: Keyring, queryable: Queryable,
  */
 export async function replaceBindingSecrets(keyring: Keyring, tx: Queryable, options: { bindingId: string; given: SecretInput[]; before: string | null }): Promise<string | null> {
   const { bindingId, given, before } = options;
-  const values = mergeSecrets(given, before === null ? null : await openBindingSecrets(keyring, tx, before));
+  const stored = before === null ? null : await openBindingSecrets(keyring, tx, before);
+  const values = mergeSecrets(given, stored && new Map(Object.entries(stored)), { needValues: true });
   if (values === null) return before;
   if (values.size === 0) return null;
   const id = newId();

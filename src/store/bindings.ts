@@ -5,7 +5,7 @@ import { managementError } from '../domain/api-error.ts';
 import { type ActionWithVersion, type Page, withVersions } from './actions.ts';
 import type { SecretInput } from './action-secrets.ts';
 import { replaceBindingSecrets } from './binding-secrets.ts';
-import { type Database, type Queryable, uniqueViolation } from './database.ts';
+import type { Database, Queryable } from './database.ts';
 import type { Keyring } from './keyring.ts';
 import type { Row } from './schema.ts';
 
@@ -46,10 +46,10 @@ export interface BindingStore {
   list(triggerId: string, page: Page): Promise<{ total: number; bindings: BindingOfAction[] }>;
   /**
    * Replaces all bindings of a trigger; their order is the order of execution. An Action that was bound before keeps
-   * its binding's id and settings. Registrations under way are not touched.
+   * its binding's id and settings. Registrations under way are not touched. Of several at the same moment, each is made
+   * of what the one before has left, and the last one's order stays.
    *
-   * @throws {ApiError} 400 when an entry cannot be bound, 409 when somebody else replaces them at the same moment;
-   * nothing is changed then.
+   * @throws {ApiError} 400 when an entry cannot be bound; nothing is changed then.
    */
   replace(triggerId: string, inputs: BindingInput[]): Promise<BindingOfAction[]>;
 }
@@ -65,8 +65,10 @@ export function createBindingStore({ database, keyring }: { database: Database; 
     },
 
     async replace(triggerId, inputs) {
-      return await refusingRaces(() => database.transaction(async (tx) => {
-        const before = await tx.selectFrom('binding').selectAll().where('trigger_id', '=', triggerId).forUpdate().execute();
+      return await database.transaction(async (tx) => {
+        // Locked rows would not do: whoever waited for them finds them gone, and does not see those that came instead.
+        await database.lockBindings(tx, triggerId);
+        const before = await tx.selectFrom('binding').selectAll().where('trigger_id', '=', triggerId).execute();
         const rows: Row<'binding'>[] = [];
         for (const [position, input] of inputs.entries()) {
           const action = await resolve(tx, triggerId, input, before);
@@ -84,7 +86,7 @@ export function createBindingStore({ database, keyring }: { database: Database; 
         await tx.deleteFrom('binding').where('trigger_id', '=', triggerId).execute();
         if (rows.length > 0) await tx.insertInto('binding').values(rows).execute();
         return await withActions(tx, rows);
-      }));
+      });
     },
   };
 }
@@ -133,15 +135,6 @@ async function resolve(tx: Queryable, triggerId: string, { ref }: BindingInput, 
     throw managementError(400, 'Trying to create a binding for an action that has not been deployed yet');
   }
   return action;
-}
-
-async function refusingRaces<T>(write: () => Promise<T>): Promise<T> {
-  try {
-    return await write();
-  } catch (error) {
-    if (uniqueViolation(error)?.table !== 'binding') throw error;
-    throw managementError(409, 'The bindings of this trigger were changed at the same moment. Read them and try again.');
-  }
 }
 
 function newBinding(action: Row<'action'>, position: number, input: BindingInput): Row<'binding'> {

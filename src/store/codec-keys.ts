@@ -1,6 +1,8 @@
+import { firstIdOf } from '../domain/ids.ts';
 import { writeAudit } from './audit-log.ts';
 import type { Database, Queryable } from './database.ts';
 import type { Keyring } from './keyring.ts';
+import type { Row } from './schema.ts';
 import { SealError } from './sealing.ts';
 import { readSetting, writeSetting } from './settings.ts';
 
@@ -140,11 +142,26 @@ async function readKeys(queryable: Queryable): Promise<ListedKey[]> {
   return JSON.parse((await readSetting(queryable, SETTING)) ?? '[]') as ListedKey[];
 }
 
-/** Whether a registration that began before this time is open; an open one is due, or asked about at some time. */
+/** Whether a registration that began before this time is open: by the index of lists, as a million may be, and sign-ups wait. */
 async function isAnyOpen(tx: Queryable, before: number): Promise<boolean> {
-  for (const column of ['due_at', 'check_at'] as const) {
-    const row = await tx.selectFrom('registration').select('id').where(column, 'is not', null).where('created_at', '<', before).where('state', '=', 'open').limit(1).executeTakeFirst();
-    if (row !== undefined) return true;
-  }
-  return false;
+  return (await tx.selectFrom('registration').select('id').where('outcome', 'is', null).where('id', '<', firstIdOf(before)).limit(1).executeTakeFirst()) !== undefined;
+}
+
+/** All codec keys of a store: what Temporal has of it can be read with them. */
+export interface CodecKeyRows {
+  listed: ListedKey[];
+  dataKeys: Row<'data_key'>[];
+}
+
+export async function readCodecKeys(tx: Queryable): Promise<CodecKeyRows> {
+  const listed = await readKeys(tx);
+  return { listed, dataKeys: await tx.selectFrom('data_key').selectAll().where('id', 'in', ['', ...listed.map(({ id }) => id)]).execute() };
+}
+
+/** Adds those of another state of the same store; the newest of all is the current one then. */
+export async function addCodecKeys(tx: Queryable, { listed, dataKeys }: CodecKeyRows): Promise<void> {
+  // Since when one is not needed was true of the other state.
+  const all = new Map([...(await readKeys(tx)), ...listed].map(({ id, createdAt }) => [id, { id, createdAt }]));
+  await writeSetting(tx, SETTING, JSON.stringify([...all.values()].toSorted((a, b) => a.createdAt - b.createdAt)));
+  if (dataKeys.length > 0) await tx.insertInto('data_key').values(dataKeys).onConflict((conflict) => conflict.doNothing()).execute();
 }

@@ -27,6 +27,8 @@ export interface Database {
   transaction<T>(fn: (tx: Transaction<Schema>) => Promise<T>): Promise<T>;
   /** Holds every other caller of this function back until `tx` ends. For migrations. */
   lockSchema(tx: Transaction<Schema>): Promise<void>;
+  /** Holds every other caller with this trigger back until `tx` ends. */
+  lockBindings(tx: Transaction<Schema>, triggerId: string): Promise<void>;
   /**
    * Tells the other processes on this store that there is something to look for. To be called after the commit that made
    * it, and not awaited. A signal can be lost: whoever waits for one also looks now and then. On the embedded store, none

@@ -1,5 +1,5 @@
 import { managementError } from '../domain/api-error.ts';
-import { newId } from '../domain/ids.ts';
+import { firstIdOf, newId } from '../domain/ids.ts';
 import { writeAudit } from './audit-log.ts';
 import type { Database, Queryable } from './database.ts';
 import { type ErasedPerson, learn, type Scan, scanDenied, scanLogs, scanMessages } from './erasure-scan.ts';
@@ -42,7 +42,7 @@ export interface ErasureStore {
   begin(request: { userId: string; clientId: string }): Promise<Erasure>;
   /** @throws {ApiError} 404 */
   find(id: string): Promise<Erasure>;
-  /** One batch of the oldest that runs. @returns whether there may be more at once. */
+  /** One batch of the oldest that can go on. @returns whether there may be more at once. */
   step(): Promise<boolean>;
 }
 
@@ -61,17 +61,23 @@ const REGISTRATIONS = 10;
 const ROWS = 200;
 /** The last one, which runs outside of a transaction. */
 const FILES = 'files';
+/** What was under way when the user was deleted, a login or a sign-up, has ended by then, and what it has written is found. */
+export const ERASURE_SETTLE_MS = 60_000;
+/** The second look begins so long before the erasure: clocks differ, and an id is older than its row. */
+const AGAIN_FROM_MS = 60 * 60_000;
 
-export function createErasureStore({ database, keyring }: { database: Database; keyring: Keyring }): ErasureStore {
+export function createErasureStore({ database, keyring, settleMs = ERASURE_SETTLE_MS }: { database: Database; keyring: Keyring; settleMs?: number }): ErasureStore {
   const { db } = database;
+  /** Id of the one that cannot go on just now: those behind it have their turn first. */
+  let after = '';
 
   const scan = (what: keyof Removed, rows: Scan): Stage => async (tx, { cursor }, person) => {
     const { removed, cursor: next } = await rows(tx, keyring, person, cursor);
     return { removed: { [what]: removed }, cursor: next };
   };
 
-  /** In this order: the events of the registrations tell more names of the person. */
-  const stages: Record<string, Stage> = {
+  /** First of all: the events of the registrations tell more names of the person. */
+  const registrations: Record<string, Stage> = {
     registrations: async (tx, erasure, person) => {
       const rows = await tx.selectFrom('registration').select(['id', 'key_id', 'event_sealed']).where('user_id', '=', person.userId).limit(REGISTRATIONS).forUpdate().execute();
       let known = person;
@@ -82,7 +88,10 @@ export function createErasureStore({ database, keyring }: { database: Database; 
       }
       return { removed: { registrations: rows.length }, cursor: rows.length < REGISTRATIONS ? null : '', person: known };
     },
+  };
 
+  /** Done twice: at once, and of what is written by whatever was under way just then. */
+  const traces: Record<string, Stage> = {
     'log entries': async (tx, _erasure, { userId }) => {
       const rows = await tx.selectFrom('log').select('id').where('user_id', '=', userId).limit(ROWS).execute();
       if (rows.length > 0) await tx.deleteFrom('log').where('id', 'in', rows.map(({ id }) => id)).execute();
@@ -106,7 +115,15 @@ export function createErasureStore({ database, keyring }: { database: Database; 
     'denied sign-ups': scan('executions', scanDenied),
     messages: scan('messages', scanMessages),
   };
+  const again = Object.fromEntries(
+    Object.entries(traces).map(([name, stage]): [string, Stage] => [
+      `${name}, again`,
+      (tx, erasure, person) => stage(tx, { ...erasure, cursor: erasure.cursor || firstIdOf(erasure.created_at - AGAIN_FROM_MS) }, person),
+    ]),
+  );
+  const stages: Record<string, Stage> = { ...registrations, ...traces, ...again };
   const order = [...Object.keys(stages), FILES];
+  const afterSettling = Object.keys(again)[0]!;
 
   /** The `user` of a registration's event; nothing when its key is gone. */
   async function userOf(row: Pick<Row<'registration'>, 'id' | 'key_id' | 'event_sealed'>, tx: Queryable): Promise<Record<string, unknown>> {
@@ -131,9 +148,10 @@ export function createErasureStore({ database, keyring }: { database: Database; 
     };
   }
 
-  async function runStage(): Promise<ErasureRow | undefined> {
+  /** @returns the row as it was before; undefined when another process is at it. */
+  async function runStage(id: string): Promise<ErasureRow | undefined> {
     return await database.transaction(async (tx) => {
-      const row = await running(tx).forUpdate().skipLocked().executeTakeFirst();
+      const row = await tx.selectFrom('erasure').selectAll().where('id', '=', id).where('state', '=', 'running').forUpdate().skipLocked().executeTakeFirst();
       if (row === undefined || row.stage === FILES) return row;
       const person = await keyring.openJson<ErasedPerson>(row.key_id!, subjectContext(row.id), row.subject_sealed!, tx);
       const { removed = {}, cursor, person: known } = await stages[row.stage]!(tx, row, person);
@@ -151,8 +169,30 @@ export function createErasureStore({ database, keyring }: { database: Database; 
     });
   }
 
-  function running(queryable: Queryable) {
-    return queryable.selectFrom('erasure').selectAll().where('state', '=', 'running').orderBy('created_at').limit(1);
+  /** A look, without a transaction: on SQLite that takes the write lock. */
+  async function next(): Promise<string | undefined> {
+    const row = await db.selectFrom('erasure')
+      .select('id')
+      .where('state', '=', 'running')
+      .where('id', '>', after)
+      .where((eb) => eb.or([eb('stage', '<>', afterSettling), eb('created_at', '<=', Date.now() - settleMs)]))
+      .orderBy('id')
+      .limit(1)
+      .executeTakeFirst();
+    return row?.id;
+  }
+
+  /** @returns false when another process is at it, or somebody still reads the file as it was. */
+  async function runBatch(id: string): Promise<boolean> {
+    const row = await runStage(id);
+    if (row === undefined) return false;
+    if (row.stage !== FILES) return true;
+    if (!(await database.shred())) return false;
+    await database.transaction(async (tx) => {
+      await tx.updateTable('erasure').set({ state: 'done', subject_sealed: null, key_id: null, ended_at: Date.now() }).where('id', '=', row.id).execute();
+      await tx.deleteFrom('data_key').where('id', '=', row.key_id).execute();
+    });
+    return true;
   }
 
   return {
@@ -191,16 +231,14 @@ export function createErasureStore({ database, keyring }: { database: Database; 
     },
 
     async step() {
-      // A look first: on SQLite a transaction takes the write lock.
-      if ((await running(db).executeTakeFirst()) === undefined) return false;
-      const row = await runStage();
-      if (row === undefined) return false;
-      if (row.stage !== FILES) return true;
-      if (!(await database.shred())) return false;
-      await database.transaction(async (tx) => {
-        await tx.updateTable('erasure').set({ state: 'done', subject_sealed: null, key_id: null, ended_at: Date.now() }).where('id', '=', row.id).execute();
-        await tx.deleteFrom('data_key').where('id', '=', row.key_id).execute();
-      });
+      const id = await next();
+      if (id === undefined) {
+        after = '';
+        return false;
+      }
+      const before = after;
+      after = id;
+      if (await runBatch(id)) after = before;
       return true;
     },
   };

@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { newId } from '../domain/ids.ts';
 import type { Database, Queryable } from './database.ts';
+import { isOnItsWay, readRekey } from './rekey-state.ts';
 import { KEY_BYTES, open, seal, SealError } from './sealing.ts';
 import type { Row } from './schema.ts';
 import { readSetting, writeSetting } from './settings.ts';
@@ -37,7 +38,8 @@ export interface Keyring {
    * To be called once at start, after the migrations: checks the master key against the store, and on the first start
    * makes the check value and the data key `installation`.
    *
-   * @throws {WrongMasterKeyError} when the store was made with another one; nothing is changed then.
+   * @throws {WrongMasterKeyError} when the store was made with another one, or the one before is needed, too; nothing is
+   * changed then.
    */
   prepare(): Promise<void>;
   /** Makes a data key in the caller's transaction and returns its id. */
@@ -104,10 +106,6 @@ export function createKeyring(database: Database, masterKey: Buffer, previous: B
     return key;
   }
 
-  function wrap(id: string, key: Buffer, master: MasterKey): WrappedKey {
-    return { id, wrapped: seal(master.key, wrapContext(id), key.toString('base64url')), master_key_id: master.id };
-  }
-
   /** The master key of the store, found by its check value. @throws {WrongMasterKeyError} when it is none of ours. */
   async function readMaster(tx: Queryable): Promise<MasterKey> {
     const check = (await readSetting(tx, CHECK_SETTING)) ?? '';
@@ -139,6 +137,8 @@ export function createKeyring(database: Database, masterKey: Buffer, previous: B
           .onConflict((conflict) => conflict.doNothing())
           .execute();
         const master = await readMaster(tx);
+        // Some process may still wrap under the one before, also when nothing is left under it just now.
+        if (previous === null && isOnItsWay(await readRekey(tx), given.id)) throw new WrongMasterKeyError(true);
         const made = [
           wrap(INSTALLATION_KEY, randomBytes(KEY_BYTES), master),
           // Until 0.1.0 it was derived anew at each start.
@@ -185,6 +185,22 @@ export function createKeyring(database: Database, masterKey: Buffer, previous: B
 /** A data key, for who has the master keys and no store around it. @throws {SealError} when it is under none of them. */
 export function unwrapDataKey(row: WrappedKey, masterKeys: readonly Buffer[]): Buffer {
   return unwrap(row, masterKeys.map(asMasterKey));
+}
+
+/**
+ * A data key wrapped under another of these master keys, for who has no store around it.
+ *
+ * @throws {SealError} when it is under none of them.
+ */
+export function rewrapDataKey(row: WrappedKey, masterKeyId: string, masterKeys: readonly Buffer[]): WrappedKey {
+  const masters = masterKeys.map(asMasterKey);
+  const master = masters.find(({ id }) => id === masterKeyId);
+  if (master === undefined) throw new TypeError(`the master key ${masterKeyId} is none of those given`);
+  return wrap(row.id, unwrap(row, masters), master);
+}
+
+function wrap(id: string, key: Buffer, master: MasterKey): WrappedKey {
+  return { id, wrapped: seal(master.key, wrapContext(id), key.toString('base64url')), master_key_id: master.id };
 }
 
 function unwrap(row: WrappedKey, masters: readonly MasterKey[]): Buffer {

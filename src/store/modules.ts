@@ -80,7 +80,7 @@ export function createModuleStore({ database, keyring }: { database: Database; k
           name_key: name.toLowerCase(),
           code,
           dependencies: JSON.stringify(dependencies),
-          ...(await replaceSecrets(keyring, tx, { context: moduleSecretsContext(id), keyId }, secrets, null)),
+          ...(await replaceSecrets(keyring, tx, { context: moduleSecretsContext(id), keyId, runs: true }, secrets, null)),
           key_id: keyId,
           created_at: now,
           updated_at: now,
@@ -98,7 +98,7 @@ export function createModuleStore({ database, keyring }: { database: Database; k
           .set({
             code: code ?? module.code,
             dependencies: dependencies === undefined ? module.dependencies : JSON.stringify(dependencies),
-            ...(secrets === undefined ? {} : await replaceSecrets(keyring, tx, { context: moduleSecretsContext(id), keyId: module.key_id }, secrets, module)),
+            ...(secrets === undefined ? {} : await replaceSecrets(keyring, tx, { context: moduleSecretsContext(id), keyId: module.key_id, runs: true }, secrets, module)),
             updated_at: nowIsoNanos(),
           })
           .where('id', '=', id)

@@ -9,8 +9,9 @@ import { postgresTextAndJson } from './text-and-json.ts';
 /** Type `int8` (times, counts) in PostgreSQL's catalogue. `pg` gives text for it; ours stay below 2^53. */
 const INT8_OID = 20;
 
-/** Any fixed number: names our lock among the advisory locks of this database. */
+/** Any fixed numbers: they name our locks among the advisory locks of this database. */
 const SCHEMA_LOCK = 4_703_221;
+const BINDINGS_LOCK = 4_703_222;
 
 const MIN_VERSION = 15;
 
@@ -54,6 +55,9 @@ export function openPostgres(url: string, { patient = false }: { patient?: boole
     transaction: (fn) => db.transaction().execute(fn),
     lockSchema: async (tx) => {
       await sql`select pg_advisory_xact_lock(${sql.lit(SCHEMA_LOCK)})`.execute(tx);
+    },
+    lockBindings: async (tx, triggerId) => {
+      await sql`select pg_advisory_xact_lock(${sql.lit(BINDINGS_LOCK)}, hashtext(${triggerId}))`.execute(tx);
     },
     signal: signals.signal,
     onSignal: signals.onSignal,

@@ -66,6 +66,7 @@ export function openSqlite(path: string, { isEachSynced = true }: { isEachSynced
     transaction: (fn) => db.transaction().execute(fn),
     // A transaction excludes all others from its first statement on.
     lockSchema: () => Promise.resolve(),
+    lockBindings: () => Promise.resolve(),
     // Its few processes look every second, which costs next to nothing here.
     signal: () => undefined,
     onSignal: () => () => undefined,

@@ -1,18 +1,20 @@
 import type { Client, WorkflowExecutionDescription, WorkflowExecutionStatusName } from '@temporalio/client';
 import { isGrpcServiceError, WorkflowNotFoundError } from '@temporalio/client';
-import { TypedSearchAttributes } from '@temporalio/common';
+import { type Payload, TypedSearchAttributes } from '@temporalio/common';
 import proto from '@temporalio/proto';
 import type { userRegistration } from '../../workflows/index.ts';
 import { lookSignal, REGISTRATION_TASK_QUEUE, workflowIdOf, WORKFLOW_TYPE } from '../../workflows/messages.ts';
+import { SealError } from '../store/sealing.ts';
 import { isTemporalUnreachable } from './connection.ts';
 import { describeNamespace } from './namespace.ts';
 import { SEARCH_ATTRIBUTES, type SearchAttributeName } from './search-attributes.ts';
 
 /**
  * What Temporal knows of a registration's last workflow. `idle`: it runs, and nothing of it is under way or waits for a
- * worker. `unknown`: nothing.
+ * worker. `unreadable`: it runs, and cannot go on, because a key that its history was encrypted under is gone. `unknown`:
+ * nothing.
  */
-export type WorkflowStatus = 'running' | 'idle' | 'completed' | 'failed' | 'timed-out' | 'cancelled' | 'terminated' | 'unknown';
+export type WorkflowStatus = 'running' | 'idle' | 'unreadable' | 'completed' | 'failed' | 'timed-out' | 'cancelled' | 'terminated' | 'unknown';
 
 export interface KnownWorkflow {
   status: WorkflowStatus;
@@ -37,6 +39,8 @@ export interface RegistrationStarter {
 }
 
 const CALL_TIMEOUT_MS = 10_000;
+/** Workers that cannot read a history fail at it again and again; one that goes on is not asked for its history. */
+const FAILING_FROM_ATTEMPT = 2;
 const INVALID_ARGUMENT = 3;
 const { PENDING_ACTIVITY_STATE_SCHEDULED: SCHEDULED } = proto.temporal.api.enums.v1.PendingActivityState;
 
@@ -51,6 +55,16 @@ export function createRegistrationStarter({ client, searchAttributes, shownUserI
 }): RegistrationStarter {
   function call<T>(request: () => Promise<T>): Promise<T> {
     return client.withDeadline(Date.now() + CALL_TIMEOUT_MS, request);
+  }
+
+  async function isReadable(history: unknown): Promise<boolean> {
+    try {
+      for (const codec of client.options.loadedDataConverter.payloadCodecs) await codec.decode(payloadsIn(history));
+      return true;
+    } catch (error) {
+      if (error instanceof SealError) return false;
+      throw error;
+    }
   }
 
   return {
@@ -84,9 +98,12 @@ export function createRegistrationStarter({ client, searchAttributes, shownUserI
 
     async describe(registrationId) {
       try {
-        const found = await call(() => client.workflow.getHandle(workflowIdOf(registrationId)).describe());
-        const isAsleep = found.status.name === 'RUNNING' && isIdle(found.raw);
-        return { status: isAsleep ? 'idle' : statusOf(found.status.name), endedAt: found.closeTime?.getTime() ?? null };
+        const handle = client.workflow.getHandle(workflowIdOf(registrationId));
+        const { status, raw, closeTime } = await call(() => handle.describe());
+        if (status.name !== 'RUNNING') return { status: statusOf(status.name), endedAt: closeTime?.getTime() ?? null };
+        const isFailing = (raw.pendingWorkflowTask?.attempt ?? 0) >= FAILING_FROM_ATTEMPT;
+        const isStuck = isFailing && !(await isReadable(await call(() => handle.fetchHistory())));
+        return { status: isStuck ? 'unreadable' : isIdle(raw) ? 'idle' : 'running', endedAt: null };
       } catch (error) {
         if (error instanceof WorkflowNotFoundError) return { status: 'unknown', endedAt: null };
         throw error;
@@ -103,6 +120,11 @@ export function createRegistrationStarter({ client, searchAttributes, shownUserI
   };
 }
 
+function payloadsIn(value: unknown): Payload[] {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return [];
+  return 'metadata' in value && 'data' in value ? [value as Payload] : Object.values(value).flatMap(payloadsIn);
+}
+
 function statusOf(name: WorkflowExecutionStatusName): WorkflowStatus {
   switch (name) {
     case 'COMPLETED':
@@ -115,7 +137,6 @@ function statusOf(name: WorkflowExecutionStatusName): WorkflowStatus {
       return 'cancelled';
     case 'TERMINATED':
       return 'terminated';
-    case 'RUNNING':
     case 'PAUSED':
     case 'CONTINUED_AS_NEW':
       return 'running';

@@ -22,7 +22,16 @@ export async function readBundle(path: string): Promise<string[]> {
   return found;
 }
 
+let also: string[] = [];
+
 /** Lets every TLS connection that this process makes from now on trust these authorities beside Node's own. */
 export function trustAlso(certificates: string[]): void {
-  if (certificates.length > 0) tls.setDefaultCACertificates([...tls.getCACertificates('default'), ...certificates]);
+  if (certificates.length === 0) return;
+  also = [...also, ...certificates];
+  tls.setDefaultCACertificates([...tls.getCACertificates('default'), ...certificates]);
+}
+
+/** The authorities that this process was made to trust: for processes that it starts. */
+export function alsoTrusted(): string[] {
+  return also;
 }

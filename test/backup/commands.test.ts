@@ -10,10 +10,11 @@ import { openInstallation, takeLock } from '../../src/installation.ts';
 import * as initial from '../../src/store/migrations/0001-initial.ts';
 import { openPostgres } from '../../src/store/postgres.ts';
 import { openSqlite } from '../../src/store/sqlite.ts';
+import { mustSkip } from '../helpers/must-skip.ts';
 import { done, usher } from './cli.ts';
 
 const NOBODY_THERE = 'postgres://nobody:secret-word@127.0.0.1:1/usher';
-const noPostgres = postgresMissing();
+const isWithoutPostgres = mustSkip('commands of the store with PostgreSQL', postgresMissing());
 
 let dir: string;
 let dataDir: string;
@@ -21,7 +22,7 @@ let postgres: PostgresServer;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'usher-commands-'));
-  if (noPostgres === null) postgres = await startPostgres();
+  if (!isWithoutPostgres) postgres = await startPostgres();
 });
 afterAll(async () => {
   await postgres?.stop();
@@ -168,7 +169,7 @@ describe('usher migrate', () => {
   });
 });
 
-describe.skipIf(noPostgres !== null)('with PostgreSQL', () => {
+describe.skipIf(isWithoutPostgres)('with PostgreSQL', () => {
   test('usher migrate makes the tables in an empty database', async () => {
     const DATABASE_URL = await postgres.createDatabase();
     expect(await usher(dataDir, ['migrate', '--dry-run'], { DATABASE_URL })).toMatchObject({ code: 1, out: expect.stringContaining('has no tables. To be done: 0001-initial') });

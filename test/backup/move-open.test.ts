@@ -6,17 +6,17 @@ import { bindTellingActions, deliveries, parseDelivery } from '../e2e/actions.ts
 import { changePolicy, readRegistration } from '../e2e/ledger-view.ts';
 import { until } from '../e2e/until.ts';
 import { startTestUsher, type TestUsher } from '../e2e/usher.ts';
+import { mustSkip } from '../helpers/must-skip.ts';
 import { done } from './cli.ts';
 
 /** On a machine that is busy with other things, too. */
 const GO_ON_WITHIN_MS = 90_000;
-const missing = postgresMissing();
 let postgres: PostgresServer;
 let receiver: Receiver;
 let usher: TestUsher;
 let isDown = true;
 
-describe.skipIf(missing !== null)('usher move-to-postgres', () => {
+describe.skipIf(mustSkip('usher move-to-postgres', postgresMissing()))('usher move-to-postgres', () => {
   beforeAll(async () => {
     postgres = await startPostgres();
     receiver = await startReceiver(({ body }) => ({ status: parseDelivery(body).action === 'Down' && isDown ? 503 : 200 }));

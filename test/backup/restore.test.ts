@@ -2,6 +2,7 @@ import { readFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { defaultPayloadConverter } from '@temporalio/common';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { writeBackup } from '../../src/backup/backup-file.ts';
 import { checkBackup, restore, type RestoreOptions } from '../../src/backup/restore.ts';
@@ -10,9 +11,12 @@ import { TABLES } from '../../src/backup/tables.ts';
 import { newId } from '../../src/domain/ids.ts';
 import { createClientGrantStore } from '../../src/store/client-grants.ts';
 import { MANAGEMENT_AUDIENCE } from '../../src/store/clients.ts';
+import { createCodecKeys } from '../../src/store/codec-keys.ts';
 import { type Database, isStoreUnavailable } from '../../src/store/database.ts';
 import { createKeyring } from '../../src/store/keyring.ts';
+import { createRekey } from '../../src/store/rekey.ts';
 import * as initial from '../../src/store/migrations/0001-initial.ts';
+import { createPayloadCodec } from '../../src/temporal/payload-codec.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
 import { bindActions, prepareStore, signUpOf, TEST_MASTER_KEY, type TestStore } from '../helpers/stores.ts';
 import { contents } from './every-table.ts';
@@ -146,6 +150,56 @@ describeEachStore('a restore', (fresh) => {
 
     expect(await run(first!.id)).toMatchObject({ claim: 'recorded', state: { state: 'succeeded' } });
     expect(await run(second!.id)).toBe(key);
+  });
+
+  test('keeps the codec keys that were made since the backup, because what was encrypted under them is in Temporal yet', async () => {
+    const store = await fresh();
+    const own = await prepareStore(store.open());
+    const keys = createCodecKeys(own);
+    const { id: first } = await keys.current();
+    const path = await backUp(own.database);
+    await keys.rotate('admin');
+    const { id: second } = await keys.current();
+    const codec = createPayloadCodec(keys);
+    const payloads = await codec.encode([defaultPayloadConverter.toPayload({ since: 'the backup' })]);
+
+    await restoreInto(own.database, path, { replace: true });
+
+    const anew = createCodecKeys(await prepareStore(store.open()));
+    const [decoded] = await createPayloadCodec(anew).decode(payloads);
+    expect(defaultPayloadConverter.fromPayload(decoded!)).toEqual({ since: 'the backup' });
+    expect((await anew.list()).map(({ id }) => id)).toEqual([first, second]);
+    expect((await anew.current()).id).toBe(second);
+    // Nor is anything of them lost by one more.
+    await restoreInto(own.database, path, { replace: true });
+    expect((await anew.list()).map(({ id }) => id)).toEqual([first, second]);
+    // They are no concern of another installation.
+    const other = await makeStore();
+    await restoreInto(other.database, path, { replace: true });
+    expect((await createCodecKeys(await prepareStore(other.database)).list()).map(({ id }) => id)).toEqual([first]);
+  });
+
+  test('of a backup from before the master key was replaced leaves no codec key that needs the new one', async () => {
+    const store = await fresh();
+    const own = await prepareStore(store.open());
+    await createCodecKeys(own).current();
+    const path = await backUp(own.database);
+    const newKey = Buffer.alloc(32, 7);
+    const keyring = createKeyring(own.database, newKey, TEST_MASTER_KEY);
+    await keyring.prepare();
+    const rekey = createRekey({ database: own.database, keyring, settleMs: 0 });
+    await rekey.begin('admin');
+    while ((await rekey.progress())!.endedAt === null) await rekey.step();
+    const alone = createKeyring(own.database, newKey);
+    await alone.prepare();
+    const keys = createCodecKeys({ database: own.database, keyring: alone });
+    await keys.rotate('admin');
+    const { id, key } = await keys.current();
+
+    await restoreInto(own.database, path, { replace: true, masterKeys: [newKey, TEST_MASTER_KEY] });
+
+    const withTheOneBefore = await prepareStore(store.open());
+    expect(await createCodecKeys(withTheOneBefore).current()).toEqual({ id, key });
   });
 
   test('of a backup that an older Usher made gives the tables of today', async () => {

@@ -5,6 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { installDependencies } from '../../src/builds/install.ts';
+import { dataPaths } from '../../src/data-dir.ts';
+import { localPair, openAuthority } from '../../src/tls/local-authority.ts';
+import { trustAlso } from '../../src/tls/trust.ts';
 import { type ActionsWorld, built, draft, makeWorld } from './harness.ts';
 import { startRegistry, type TestRegistry } from './registry.ts';
 
@@ -154,6 +157,25 @@ describe('dependencies from a registry that npm is configured with', () => {
     } finally {
       process.env['npm_config_registry'] = registry.url;
       delete process.env['npm_config_fetch_retries'];
+    }
+  });
+
+  test('come from a registry under an authority of our own, as soon as this process trusts it', async () => {
+    const { tls } = dataPaths(world.dataDir);
+    const authority = await openAuthority(tls);
+    const secure = await startRegistry(await localPair(authority, tls, [])());
+    await secure.publish('internal', '1.0.0');
+    const dependencies = [{ name: 'internal', version: '1.0.0' }];
+    process.env['npm_config_registry'] = secure.url;
+    process.env['npm_config_fetch_retries'] = '0';
+    try {
+      expect((await buildDraft({ dependencies })).errors).toMatchObject([{ msg: expect.stringContaining('UNABLE_TO_VERIFY_LEAF_SIGNATURE') }]);
+      trustAlso([authority.certificate]);
+      expect(await buildDraft({ dependencies })).toMatchObject({ status: 'built', errors: [] });
+    } finally {
+      process.env['npm_config_registry'] = registry.url;
+      delete process.env['npm_config_fetch_retries'];
+      await secure.close();
     }
   });
 

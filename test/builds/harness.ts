@@ -25,6 +25,7 @@ import { migrate } from '../../src/store/migrate.ts';
 import { createModuleStore } from '../../src/store/modules.ts';
 import { createSigningKeys } from '../../src/store/signing-keys.ts';
 import { createVersionStore, type VersionStore } from '../../src/store/versions.ts';
+import { mustSkip } from '../helpers/must-skip.ts';
 import { openStore } from './open-store.ts';
 
 /** A store of a test's own, with everything that Actions need around it. */
@@ -47,10 +48,8 @@ export interface ActionsWorld {
 
 /** Runs a suite on SQLite and on a real PostgreSQL. */
 export function describeOnEachStore(title: string, suite: (newWorld: () => Promise<ActionsWorld>, dialect: Database['dialect']) => void): void {
-  const missing = postgresMissing();
-  if (missing !== null) console.warn(`${title}: skipped on PostgreSQL, because ${missing}`);
   describe(`${title} (sqlite)`, () => suite(makeWorld, 'sqlite'));
-  describe.skipIf(missing !== null)(`${title} (postgres)`, () => {
+  describe.skipIf(mustSkip(`${title} (postgres)`, postgresMissing()))(`${title} (postgres)`, () => {
     let server: PostgresServer;
     beforeAll(async () => {
       server = await startPostgres();

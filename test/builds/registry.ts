@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -23,19 +24,21 @@ export interface TestRegistry {
   close(): Promise<void>;
 }
 
-export async function startRegistry(): Promise<TestRegistry> {
+/** @param tls - its certificate and key: then it speaks HTTPS. */
+export async function startRegistry(tls?: { cert: string | Buffer; key: string | Buffer }): Promise<TestRegistry> {
   const packages = new Map<string, Record<string, object>>();
   const tarballs = new Map<string, Buffer>();
   const hanging = new Map<string, ServerResponse[]>();
   const requests: string[] = [];
 
-  const server = createServer((req, res) => {
+  const server = tls === undefined ? createServer(take) : createHttpsServer(tls, take);
+  function take(req: IncomingMessage, res: ServerResponse): void {
     const path = decodeURIComponent(req.url ?? '');
     requests.push(path);
     const waiting = hanging.get(path.split('/')[1] ?? '');
     if (waiting === undefined) answer(path, res);
     else waiting.push(res);
-  });
+  }
   function answer(path: string, res: ServerResponse): void {
     const tarball = tarballs.get(path);
     const versions = packages.get(path.slice(1));
@@ -44,7 +47,7 @@ export async function startRegistry(): Promise<TestRegistry> {
     else res.setHeader('content-type', 'application/json').end(JSON.stringify({ name: path.slice(1), 'dist-tags': { latest: Object.keys(versions).at(-1) }, versions }));
   }
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const url = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
   return {
     url,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startRegistry, type TestRegistry } from '../builds/registry.ts';
 import { isAlive, receiver, until } from '../sandbox/harness.ts';
-import { type Desk, exported, makeDesk, startProgram, USHER } from './cli.ts';
+import { type Desk, exported, exportedModule, makeDesk, startProgram, USHER } from './cli.ts';
 
 let registry: TestRegistry;
 let desk: Desk;
@@ -128,6 +128,30 @@ describe('packages', () => {
       expect(err).toMatch(/cannot (be kept|write) .*ENOTDIR/);
       expect(err).not.toContain('    at ');
     }
+  });
+});
+
+describe('modules', () => {
+  test('of the export are there for the Action, each with its own secrets and packages', async () => {
+    const action = exported('Uses modules', post("const { greet } = require('actions:greetings');\ngreet();\nconsole.log(Object.keys(event.secrets).join())"), {
+      secrets: [{ name: 'OWN' }, { name: 'SHARED' }],
+      modules: [{ module_name: 'greetings', module_version_number: 1 }],
+    });
+    const module = exportedModule('greetings', "exports.greet = () => console.log(require('greeting'), Object.keys(actions.secrets).join());\n", {
+      dependencies: [{ name: 'greeting', version: '1.0.0' }],
+      secrets: [{ name: 'OF_MODULE' }, { name: 'SHARED' }],
+    });
+    await desk.write({ ...action, ...module, 'of-modules.json': { OWN: 'own', SHARED: 'shared', OF_MODULE: 'its own' } });
+    const { code, run } = await runJson('actions/Uses modules', '--secrets', 'of-modules.json');
+    expect(run).toMatchObject({ error: null, notes: [], packages: [{ name: 'greeting', version: '1.0.0' }], logs: [{ text: 'greeting@1.0.0 SHARED,OF_MODULE' }, { text: 'OWN,SHARED' }] });
+    expect(code).toBe(0);
+  });
+
+  test('that are not in the export are told', async () => {
+    await desk.write(exported('Lacks a module', post("require('actions:nowhere')"), { modules: [{ module_name: 'nowhere', module_version_number: 1 }] }));
+    const { code, run } = await runJson('actions/Lacks a module');
+    expect(code).toBe(1);
+    expect(run).toMatchObject({ error: { type: 'ACTION_INVALID' }, notes: ['The module nowhere is not in the folder action-modules of the export.'] });
   });
 });
 

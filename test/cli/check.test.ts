@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { CheckedAction, CheckedExport } from '../../src/cli/check/check-export.ts';
 import { startRegistry, type TestRegistry } from '../builds/registry.ts';
-import { type Desk, exported, makeDesk } from './cli.ts';
+import { type Desk, exported, exportedModule, makeDesk } from './cli.ts';
 
 const EXAMPLE = fileURLToPath(new URL('../../examples/export', import.meta.url));
 
@@ -70,6 +70,8 @@ describe('what does not run here', () => {
     ['package from git', post(), { dependencies: [{ name: 'axios', version: 'github:axios/axios' }] }, /not named by a version/],
     ['own registry', post(), { dependencies: [{ name: 'axios', version: '1.16.1', registry_url: 'https://npm.example.com' }] }, /registry of its own/],
     ['undeclared', post("require('axios')"), {}, /requires axios \(line 2\), which is not among its dependencies/],
+    ['module not named', post("require('actions:shared')"), {}, /requires actions:shared \(line 2\), which is not among its modules/],
+    ['module not there', post("require('actions:gone')"), { modules: [{ module_name: 'gone', module_version_number: 1 }] }, /uses the module gone, which is not in the export/],
     ['second file', "const help = require('./help');\n" + post(), {}, /requires the file \.\/help \(line 1\)/],
     ['much code', `//${'x'.repeat(101 * 1024)}\n${post()}`, {}, /KiB; 100 are the limit/],
     ['many packages', post(), needs(...Array.from({ length: 11 }, (_, index) => `p${index}`)), /11 dependencies; 10 are the limit/],
@@ -136,7 +138,7 @@ describe('hints', () => {
     ['install script', post(), needs('compiled'), ['install-script:1']],
     ['install script further down', post(), needs('brings-compiled'), ['install-script:1']],
     ['secrets', post(), { secrets: [{ name: 'A' }, { name: 'B', value: '' }, { name: 'C' }] }, ['secret-without-value:1']],
-    ['modules', post("require('actions:shared');"), {}, ['actions-module:2']],
+    ['perhaps no module', post("try {\n require('actions:shared');\n} catch (e) { throw e; }"), {}, ['actions-module:3']],
     [
       'not in the sandbox',
       post("require('child_process');\nconst fs = require('node:fs');\nfs.writeFileSync('x', '');\nfs.readFileSync('x');\nconst { mkdir: make } = require('fs/promises');\nawait make('x');\nprocess.exit(1);\nconsole.log(process.env.HOME);\nrequire('http').createServer();\nconst http = require('http');\nhttp.createServer();\nawait import('axios');"),
@@ -163,6 +165,50 @@ describe('hints', () => {
     expect(hints.map(({ rule, line }) => `${rule}:${line}`).toSorted()).toEqual(expected.toSorted());
     for (const { file } of hints) expect(file).toMatch(/(code\.js|\.json)$/);
   });
+});
+
+describe('modules', () => {
+  const uses = (name: string, version = 1) => ({ modules: [{ module_name: name, module_version_number: version }] });
+  const LOGIN = { supported_triggers: [{ id: 'post-login', version: 'v3' }] };
+
+  test('are checked with the Actions that use them: code, packages, secrets and version', async () => {
+    const desk = await makeDesk(registry.url);
+    await desk.write({
+      ...exported('fine', post("require('actions:fine');"), uses('fine')),
+      ...exportedModule('fine', 'exports.x = 1;'),
+      ...exported('hints', post("require('actions:hints');"), uses('hints', 3)),
+      ...exportedModule('hints', 'exports.x = 1;', { secrets: [{ name: 'KEY' }], ...needs('compiled') }),
+      ...exported('syntax', post("require('actions:syntax');"), uses('syntax')),
+      ...exportedModule('syntax', 'const a = ;'),
+      ...exported('clash', post("require('actions:clash');"), { ...uses('clash'), ...needs('axios') }),
+      ...exportedModule('clash', 'exports.x = 1;', { dependencies: [{ name: 'axios', version: '1.16.1' }] }),
+    });
+    const { code, checked } = await check(desk);
+    const found = Object.fromEntries(checked.actions.map(({ name, reasons, hints }) => [name, [...reasons, ...hints.map(({ rule }) => rule).toSorted()]]));
+    expect(found).toEqual({
+      fine: [],
+      hints: ['actions-module', 'install-script', 'secret-without-value'],
+      syntax: [expect.stringContaining("The code of the module 'syntax' cannot be compiled: SyntaxError")],
+      clash: [expect.stringContaining('axios@1.16.1')],
+    });
+    expect(code).toBe(1);
+  });
+
+  test('that an Action of another trigger lacks would break the import of that one, too', async () => {
+    const desk = await makeDesk();
+    await desk.write({ ...exported('login', 'exports.onExecutePostLogin = async () => {};', { ...LOGIN, ...uses('gone') }), ...exported('here', post()) });
+    const { code, checked } = await check(desk);
+    expect(code).toBe(1);
+    expect(checked).toMatchObject({ ok: false, notes: [expect.stringContaining('"login" uses the module gone, which is not in the export, and cannot be imported')] });
+  });
+});
+
+test('an Action of another trigger, which is only kept, needs no values of its secrets', async () => {
+  const desk = await makeDesk();
+  await desk.write({ ...exported('login', 'exports.onExecutePostLogin = async () => {};', { supported_triggers: [{ id: 'post-login', version: 'v3' }], secrets: [{ name: 'KEY' }] }), ...exported('here', post()) });
+  const { code, checked } = await check(desk);
+  expect(code).toBe(0);
+  expect(checked.actions.flatMap(({ hints }) => hints)).toEqual([]);
 });
 
 describe('bindings', () => {

@@ -89,3 +89,20 @@ export function exported(name: string, code: string, definition: object = {}): R
     [`actions/${name}/code.js`]: code,
   };
 }
+
+/** `action-modules/<name>.json` and its code, as the deploy CLI writes them. */
+export function exportedModule(name: string, code: string, definition: object = {}): Record<string, string | object> {
+  return {
+    [`action-modules/${name}.json`]: {
+      name,
+      code: `./action-modules/${name}/code.js`,
+      dependencies: [],
+      secrets: [],
+      actions_using_module_total: 1,
+      all_changes_published: true,
+      latest_version_number: 1,
+      ...definition,
+    },
+    [`action-modules/${name}/code.js`]: code,
+  };
+}

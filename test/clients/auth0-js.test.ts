@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,14 +7,14 @@ import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DEFAULT_CONNECTION } from '../../src/store/connections.ts';
 import { type LoginApp, OTP, startLoginApp } from '../authentication/login-app.ts';
+import { mustSkip } from '../helpers/must-skip.ts';
+import { onPath } from '../helpers/on-path.ts';
 import { PASSWORD } from '../http/test-app.ts';
 import { until } from '../messages/mail-server.ts';
 import { type HttpsUsher, serveOverHttps } from './https-usher.ts';
 
-const CHROMIUM = '/usr/bin/chromium';
+const program = await onPath('chromium');
 const AUTH0_JS = fileURLToPath(new URL('../../node_modules/auth0-js/dist/auth0.min.js', import.meta.url));
-const missing = !existsSync(CHROMIUM);
-if (missing) console.warn(`auth0-js in a browser: skipped, because there is no ${CHROMIUM}`);
 
 /** How a call of auth0-js ended, as its callback was told. */
 interface Called {
@@ -23,7 +22,7 @@ interface Called {
   result: Record<string, unknown> | null;
 }
 
-describe.skipIf(missing)('npm auth0-js in a browser', () => {
+describe.skipIf(mustSkip('npm auth0-js in a browser', program === undefined ? 'there is no chromium on the PATH' : null))('npm auth0-js in a browser', () => {
   let usher: HttpsUsher<LoginApp>;
   let pages: Server;
   let browser: Browser;
@@ -36,7 +35,7 @@ describe.skipIf(missing)('npm auth0-js in a browser', () => {
     await once(pages, 'listening');
     const origin = originOf('127.0.0.1');
     await usher.app.addClient('spa', { allowed_origins: [origin], web_origins: [origin] });
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
+    browser = await chromium.launch({ executablePath: program!, args: ['--no-sandbox'] });
     page = await openPage(origin);
   });
 

@@ -80,6 +80,8 @@ describe('a whole tenant, imported with the Deploy CLI', () => {
       'Note the plan': true,
       'Tell the CRM': true,
     });
+    expect((await get('actions/modules')).modules).toMatchObject([{ name: 'invitations', latest_version_number: 1, actions_using_module_total: 1 }]);
+    expect(actions.find((action: Body) => action.name === 'Add claims').secrets).toEqual([{ name: 'CLAIMS_KEY', updated_at: expect.any(String) }]);
     expect(await get('roles')).toMatchObject([{ name: 'Member' }]);
     expect((await get('connections?strategy=auth0')).map((connection: Body) => connection.name).toSorted()).toEqual(['Username-Password-Authentication', 'members']);
     expect(await shop({ invitation: 'none' })).toMatchObject({ status: 400, body: { error_description: 'You need an invitation.' } });
@@ -166,14 +168,14 @@ describe('a tenant whose files change', () => {
   });
 });
 
-describe('Actions and triggers alone', () => {
+describe('Actions, their modules and triggers alone', () => {
   test('are imported into an empty Usher, and exported as the same files', async () => {
     const other = await startHttpsUsher();
     try {
-      const included = ['actions', 'triggers'];
+      const included = ['actions', 'actionModules', 'triggers'];
       await deployCli(other, 'import', TENANT, { keywords: KEYWORDS, included });
       await deployCli(other, 'export', join(folder, 'actions-only'), { included });
-      const only = Object.entries(expected(await readTenant(TENANT))).filter(([path]) => /^(actions|triggers)\//.test(path));
+      const only = Object.entries(expected(await readTenant(TENANT))).filter(([path]) => /^(actions|action-modules|triggers)\//.test(path));
       expect(await readTenant(join(folder, 'actions-only'))).toEqual(Object.fromEntries(only));
       expect(await get('clients', other)).toHaveLength(1);
     } finally {

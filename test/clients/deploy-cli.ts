@@ -8,7 +8,7 @@ import type { HttpsUsher } from './https-usher.ts';
 const CLI = new URL('../../node_modules/auth0-deploy-cli/lib/index.js', import.meta.url).pathname;
 
 /** What of a tenant is here; the Deploy CLI would ask for the rest of Auth0, too. */
-export const INCLUDED = ['actions', 'triggers', 'clients', 'clientGrants', 'resourceServers', 'connections', 'databases', 'roles'];
+export const INCLUDED = ['actions', 'actionModules', 'triggers', 'clients', 'clientGrants', 'resourceServers', 'connections', 'databases', 'roles'];
 
 export interface CliOptions {
   included?: string[];
@@ -54,7 +54,7 @@ export async function readEverything({ app }: HttpsUsher): Promise<Record<string
   const headers = await bearer(app);
   const get = async (path: string) => (await send(`${app.url}/api/v2/${path}`, { headers })).body;
   const everything: Record<string, unknown> = {};
-  for (const resource of ['actions/actions', 'clients', 'client-grants', 'resource-servers', 'connections', 'roles']) {
+  for (const resource of ['actions/actions', 'actions/modules', 'clients', 'client-grants', 'resource-servers', 'connections', 'roles']) {
     everything[resource] = await get(`${resource}?per_page=100`);
   }
   for (const trigger of ['pre-user-registration', 'post-user-registration', 'post-login']) {

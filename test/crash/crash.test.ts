@@ -11,6 +11,7 @@ import { type Aftermath, expectAllRanAndNothingElse, expectBindingOrder, expectN
 import { createRandom } from '../e2e/seeded-random.ts';
 import { refusingNowAndThen, startSignUps } from '../e2e/sign-up-load.ts';
 import { until } from '../e2e/until.ts';
+import { mustSkip } from '../helpers/must-skip.ts';
 import { type Battlefield, FAULTS, killOneOfEach, ONE_OF_EACH, strike, type Strike } from './faults.ts';
 import { type Fleet, startFleet } from './fleet.ts';
 import { type FleetLedger, openFleetLedger } from './fleet-ledger.ts';
@@ -28,10 +29,8 @@ const ONE_OF_EACH_MS = 30_000;
 const DISK = '400m';
 /** How long after the last fault everything must be done, on a machine that may be busy. */
 const DRAIN_MS = 120_000;
-const missing = clusterMissing();
-if (missing !== null) console.warn(`the crash test is skipped, because ${missing}`);
 
-describe.skipIf(missing !== null)('two apis and three workers on PostgreSQL and a Temporal of four services, under faults', () => {
+describe.skipIf(mustSkip('the crash test', clusterMissing()))('two apis and three workers on PostgreSQL and a Temporal of four services, under faults', () => {
   /** Apart from the other chances, which come in another order each time, so that a seed repeats the faults. */
   const faultChance = createRandom(seed);
   const chance = createRandom(seed + 1);

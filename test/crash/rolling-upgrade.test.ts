@@ -7,6 +7,7 @@ import { bindTellingActions, deliveries } from '../e2e/actions.ts';
 import { type Aftermath, expectAllRanAndNothingElse, expectNothingLost, expectOneKeyForEachStep } from '../e2e/aftermath.ts';
 import { type SignUpLoad, startSignUps } from '../e2e/sign-up-load.ts';
 import { until } from '../e2e/until.ts';
+import { mustSkip } from '../helpers/must-skip.ts';
 import { type Fleet, type Member, startFleet } from './fleet.ts';
 import { type FleetLedger, openFleetLedger } from './fleet-ledger.ts';
 import { makeNextVersion } from './next-version.ts';
@@ -16,10 +17,7 @@ const ACTIONS = ['First', 'Second'];
 /** So long do both versions run side by side at each step. */
 const SIDE_BY_SIDE_MS = 2_000;
 
-const missing = clusterMissing();
-if (missing !== null) console.warn(`the rolling upgrade is skipped, because ${missing}`);
-
-describe.skipIf(missing !== null)('a rolling upgrade under load', () => {
+describe.skipIf(mustSkip('the rolling upgrade', clusterMissing()))('a rolling upgrade under load', () => {
   const ends: (() => Promise<unknown>)[] = [];
   let receiver: Receiver;
   let fleet: Fleet;

@@ -6,6 +6,7 @@ import { bindTellingActions, deliveries, parseDelivery } from '../e2e/actions.ts
 import { type Aftermath, expectAllRanAndNothingElse, expectNothingLost, expectOneKeyForEachStep } from '../e2e/aftermath.ts';
 import { type SignUpLoad, startSignUps } from '../e2e/sign-up-load.ts';
 import { until } from '../e2e/until.ts';
+import { mustSkip } from '../helpers/must-skip.ts';
 import { type Fleet, startFleet } from './fleet.ts';
 import { type FleetLedger, openFleetLedger } from './fleet-ledger.ts';
 import { copyTemporalDatabases, dropTemporalDatabases, putCopyBack } from './temporal-databases.ts';
@@ -20,10 +21,7 @@ const PARKED = 5;
 /** On a machine that is busy with other things, too. */
 const DRAIN_MS = 120_000;
 
-const missing = clusterMissing();
-if (missing !== null) console.warn(`Temporal's databases are not deleted here, because ${missing}`);
-
-describe.skipIf(missing !== null)("the databases of a Temporal of four services, while people sign up at two apis with three workers", () => {
+describe.skipIf(mustSkip("the tests of Temporal's databases", clusterMissing()))('the databases of a Temporal of four services, while people sign up at two apis with three workers', () => {
   const ends: (() => Promise<unknown>)[] = [];
   let receiver: Receiver;
   let isDown: boolean;

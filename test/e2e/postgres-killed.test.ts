@@ -5,6 +5,7 @@ import { postgresMissing, type PostgresServer, startPostgres } from '../../examp
 import { type Receiver, startReceiver } from '../../examples/receiver.ts';
 import { startRegistry, type TestRegistry } from '../builds/registry.ts';
 import { startTestDevServer, type TestDevServer } from '../helpers/dev-server.ts';
+import { mustSkip } from '../helpers/must-skip.ts';
 import { bindTellingActions, deliveries } from './actions.ts';
 import { createUsherOnPostgres, type RoleOnPostgres, type UsherOnPostgres } from './postgres-usher.ts';
 import { until } from './until.ts';
@@ -13,7 +14,7 @@ import { signUp } from './usher-process.ts';
 /** Leases of builds and attempts are 30 s. */
 const TAKEN_UP_WITHIN_MS = 50_000;
 
-describe.skipIf(postgresMissing() !== null)('two api and two workers of which one each is killed with -9', () => {
+describe.skipIf(mustSkip('two api and two workers of which one each is killed with -9', postgresMissing()))('two api and two workers of which one each is killed with -9', () => {
   let postgres: PostgresServer;
   let temporal: TestDevServer;
   let registry: TestRegistry;

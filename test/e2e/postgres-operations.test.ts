@@ -11,6 +11,7 @@ import { done } from '../backup/cli.ts';
 import { type Fleet, startFleet } from '../crash/fleet.ts';
 import { type FleetLedger, openFleetLedger } from '../crash/fleet-ledger.ts';
 import { startTestDevServer, type TestDevServer } from '../helpers/dev-server.ts';
+import { mustSkip } from '../helpers/must-skip.ts';
 import { bindTellingActions, deliveries } from './actions.ts';
 import { expectAllRanAndNothingElse, expectNothingLost } from './aftermath.ts';
 import { type SignUpLoad, startSignUps } from './sign-up-load.ts';
@@ -23,12 +24,9 @@ const [OLD_KEY, NEW_KEY] = [randomBytes(32).toString('base64'), randomBytes(32).
 const REKEYED_WITHIN_MS = 240_000;
 const GO_ON_WITHIN_MS = 120_000;
 
-const missing = postgresMissing();
-if (missing !== null) console.warn(`operations on PostgreSQL are skipped, because ${missing}`);
-
 type EncodedPayload = { metadata: Record<string, string>; data: string };
 
-describe.skipIf(missing !== null)('two apis and two workers on PostgreSQL, while people sign up', () => {
+describe.skipIf(mustSkip('operations on PostgreSQL', postgresMissing()))('two apis and two workers on PostgreSQL, while people sign up', () => {
   const ends: (() => Promise<unknown>)[] = [];
   let postgres: PostgresServer;
   let server: TestDevServer;

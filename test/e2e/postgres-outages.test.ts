@@ -1,6 +1,7 @@
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { postgresMissing, type PostgresServer, startPostgres } from '../../examples/cluster/postgres.ts';
+import { mustSkip } from '../helpers/must-skip.ts';
 import { startTcpProxy, type TcpProxy } from '../helpers/tcp-proxy.ts';
 import { createUsherOnPostgres, type RoleOnPostgres, type UsherOnPostgres } from './postgres-usher.ts';
 import { until } from './until.ts';
@@ -11,7 +12,7 @@ const PATIENCE_MS = 20_000;
 /** What the transaction of a sign-up sends. */
 const SIGN_UP: [string, string] = ['insert into "user_account"', 'commit'];
 
-describe.skipIf(postgresMissing() !== null)('an api whose PostgreSQL fails', () => {
+describe.skipIf(mustSkip('an api whose PostgreSQL fails', postgresMissing()))('an api whose PostgreSQL fails', () => {
   let postgres: PostgresServer;
   let network: TcpProxy;
   let usher: UsherOnPostgres;

@@ -4,6 +4,7 @@ import type { ManagementClient } from '../../examples/management-client.ts';
 import { type Receiver, startReceiver } from '../../examples/receiver.ts';
 import { startRegistry, type TestRegistry } from '../builds/registry.ts';
 import { startTestDevServer, type TestDevServer } from '../helpers/dev-server.ts';
+import { mustSkip } from '../helpers/must-skip.ts';
 import { bindTellingActions, deliveries, tellingAction } from './actions.ts';
 import { createUsherOnPostgres, type RoleOnPostgres, type UsherOnPostgres } from './postgres-usher.ts';
 import { until } from './until.ts';
@@ -11,7 +12,7 @@ import { ask, signUp } from './usher-process.ts';
 
 const NO_REGISTRY = { npm_config_registry: 'http://127.0.0.1:1/' };
 
-describe.skipIf(postgresMissing() !== null)('two api and two workers on one PostgreSQL', () => {
+describe.skipIf(mustSkip('two api and two workers on one PostgreSQL', postgresMissing()))('two api and two workers on one PostgreSQL', () => {
   let postgres: PostgresServer;
   let temporal: TestDevServer;
   let registry: TestRegistry;

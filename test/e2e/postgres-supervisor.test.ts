@@ -3,11 +3,12 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { postgresMissing, type PostgresServer, startPostgres } from '../../examples/cluster/postgres.ts';
 import { type Receiver, startReceiver } from '../../examples/receiver.ts';
+import { mustSkip } from '../helpers/must-skip.ts';
 import { bindTellingActions, deliveries } from './actions.ts';
 import { until } from './until.ts';
 import { startTestUsher, type TestUsher } from './usher.ts';
 
-describe.skipIf(postgresMissing() !== null)('npm start with DATABASE_URL', () => {
+describe.skipIf(mustSkip('npm start with DATABASE_URL', postgresMissing()))('npm start with DATABASE_URL', () => {
   let postgres: PostgresServer;
   let receiver: Receiver;
   let usher: TestUsher;

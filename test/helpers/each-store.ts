@@ -7,6 +7,7 @@ import { newId } from '../../src/domain/ids.ts';
 import type { Database } from '../../src/store/database.ts';
 import { openPostgres } from '../../src/store/postgres.ts';
 import { openSqlite } from '../../src/store/sqlite.ts';
+import { mustSkip } from './must-skip.ts';
 
 /** Where a test finds an empty database of its own, and how it opens it: once or, as a second process would, again. */
 export interface EmptyStore {
@@ -20,12 +21,11 @@ type Suite = (fresh: () => Promise<EmptyStore>, postgres: () => PostgresServer) 
 
 /** Runs one suite on SQLite and on a real PostgreSQL; what `fresh` opened is closed after each test. */
 export function describeEachStore(title: string, suite: Suite, dialects: EmptyStore['dialect'][] = ['sqlite', 'postgres']): void {
-  const missing = postgresMissing();
-  if (missing !== null && dialects.includes('postgres')) console.warn(`${title}: skipped on PostgreSQL, because ${missing}`);
+  const isSkipped = dialects.includes('postgres') && mustSkip(`${title} (postgres)`, postgresMissing());
 
   describe.each(dialects)(`${title} (%s)`, (dialect) => {
-    if (dialect === 'postgres' && missing !== null) {
-      describe.skip(missing, () => suite(unavailable, unavailable));
+    if (dialect === 'postgres' && isSkipped) {
+      describe.skip('without PostgreSQL', () => suite(unavailable, unavailable));
       return;
     }
     const opened: Database[] = [];

@@ -62,6 +62,26 @@ test('a test runs the draft in the sandbox, with its secrets and packages, on th
   });
 });
 
+test('`latest`, sent again when it means another version, is a change that is not deployed until it is', async () => {
+  await registry.publish('moving', '1.0.0');
+  const dependencies = [{ name: 'moving', version: 'latest' }];
+  const id = await draft('', { dependencies });
+  const url = `${app.url}/api/v2/actions/actions/${id}`;
+  const deploy = async () => expect((await postJson(`${url}/deploy`, {}, headers)).status).toBe(200);
+  const sentAgain = async () => {
+    const patched = await send(url, { method: 'PATCH', headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify({ dependencies }) });
+    expect(patched.status).toBe(200);
+    const { body } = await until(() => send(url, { headers }), ({ body: { status } }) => status === 'built');
+    return body.all_changes_deployed;
+  };
+  await deploy();
+  expect(await sentAgain()).toBe(true);
+  await registry.publish('moving', '1.1.0');
+  expect(await sentAgain()).toBe(false);
+  await deploy();
+  expect((await send(url, { headers })).body.all_changes_deployed).toBe(true);
+});
+
 test('the event of the payload is what the handler gets; secrets are the draft\'s own, and no value is answered', async () => {
   const id = await draft(`console.log(JSON.stringify({ user: event.user, keys: Object.keys(event).sort() }), event.secrets.KEY);`, { secrets: [{ name: 'KEY', value: 'hidden-value' }] });
   const { body } = await run(id, { event: { user: { email: 'given@example.com' }, secrets: { KEY: 'of the payload' } } });

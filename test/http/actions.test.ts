@@ -260,6 +260,21 @@ describeOnEachStore('Actions', (newWorld, dialect) => {
       expect(await api.call('PATCH', `/actions/${id}`, { secrets: [{ name: 'KEY' }] })).toMatchObject(badRequest(message, 'invalid_body'));
     });
 
+    test('of an Action that does not run here are kept by their names, as an export has them, until it is to run', async () => {
+      const message = 'The secret KEY needs a value: none is stored under this name. An export of the deploy CLI has no values: add them.';
+      const { id, secrets } = await create({ supported_triggers: [{ id: 'post-login', version: 'v3' }], secrets: [{ name: 'KEY' }, { name: 'OTHER', value: 'v' }] });
+      expect(secrets).toEqual([{ name: 'KEY', updated_at: NANOS }, { name: 'OTHER', updated_at: NANOS }]);
+      expect((await api.call('PATCH', `/actions/${id}`, { secrets: [{ name: 'KEY' }, { name: 'OTHER' }] })).body.secrets).toEqual(secrets);
+      expect((await api.call('POST', `/actions/${id}/deploy`)).body.secrets).toEqual(secrets);
+
+      const old = await create({ name: 'Of an old version', supported_triggers: [{ id: 'post-user-registration', version: 'v1' }], secrets: [{ name: 'KEY' }] });
+      const toRun = { supported_triggers: POST_TRIGGER };
+      expect(await api.call('PATCH', `/actions/${old.id}`, toRun)).toMatchObject(badRequest(message, 'invalid_body'));
+      expect((await api.call('PATCH', `/actions/${old.id}`, { ...toRun, secrets: [{ name: 'KEY', value: 'now' }] })).status).toBe(200);
+      await built(world, old.id);
+      expect(await valuesOf(old.id)).toEqual({ KEY: 'now' });
+    });
+
     test('a version keeps the secrets that it was deployed with', async () => {
       const { id } = await create({ secrets: [{ name: 'KEY', value: 'one' }] });
       const { body: first } = await api.call('POST', `/actions/${id}/deploy`);

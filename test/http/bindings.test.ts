@@ -94,6 +94,29 @@ describeOnEachStore('bindings', (newWorld) => {
     expect(again.bindings[1]).toMatchObject({ display_name: a.name, usher: { on_failure: 'continue' } });
   });
 
+  test('replaced by several callers at once, they lose no id, no setting and no secret', async () => {
+    const [a, b] = [await action(), await action()];
+    const { body: before } = await bind(POST, [byId(a, { usher: { on_failure: 'wait' }, secrets: [{ name: 'KEY', value: 'kept' }] }), byId(b, { display_name: 'Second' })]);
+    const answers = await Promise.all([[a, b], [b, a], [a, b], [b, a], [a, b]].map((order) => bind(POST, order.map((each) => byId(each)))));
+    const settings = ({ id, display_name, secrets, usher }: Record<string, unknown>) => ({ id, display_name, secrets, usher });
+    const inOrderOfIds = (bindings: { id: string }[]) => bindings.map(settings).toSorted((x, y) => (String(x.id) < String(y.id) ? -1 : 1));
+    for (const { status, body } of answers) {
+      expect(status).toBe(200);
+      expect(inOrderOfIds(body.bindings)).toEqual(inOrderOfIds(before.bindings));
+    }
+    const { body: after } = await api.call('GET', `/triggers/${POST}/bindings`);
+    expect(inOrderOfIds(after.bindings)).toEqual(inOrderOfIds(before.bindings));
+    const bound = (await loadBoundActions(POST, world.database.db)).find(({ actionId }) => actionId === a.id);
+    expect((await world.newVersionCache().load(bound!.versionId, bound!.bindingSecretsId)).secrets).toEqual({ KEY: 'kept' });
+  });
+
+  test('replaced by two callers at once where nothing was bound, they are those of one of them', async () => {
+    const [a, b] = [await action(), await action()];
+    const answers = await Promise.all([a, b, a, b].map((each) => bind(POST, [byId(each)])));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    expect([[a.name], [b.name]]).toContainEqual(await namesBound());
+  });
+
   test('what is bound is given in order, with the deployed version and the settings of its binding', async () => {
     const [first, second] = [await action(PRE), await action(PRE)];
     const waiting = await action();

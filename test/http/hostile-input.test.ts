@@ -105,6 +105,16 @@ describe('whatever comes elsewhere', () => {
     expect(answer.body).toMatchObject({ message });
   });
 
+  it.each([
+    ['users/%zz', 'invalid_uri', 'Path validation error: what its percent signs stand for is not UTF-8.'],
+    ['users/%ff', 'invalid_uri', 'Path validation error: what its percent signs stand for is not UTF-8.'],
+    ['users/a%00b', 'invalid_uri', 'Path validation error: it holds a NUL character.'],
+    ['users?q=a%00b', 'invalid_query_string', 'Query validation error: it holds a NUL character.'],
+  ])('to the Management API in its address, is answered with the part that is wrong: %s', async (path, errorCode, message) => {
+    const answer = await send(`${app.url}/api/v2/${path}`, { headers: await bearer(app) });
+    expect(answer.body).toEqual({ statusCode: 400, error: 'Bad Request', message, errorCode });
+  });
+
   it('of a type that is not read, is refused, also where nothing has to be in it', async () => {
     const answer = await send(`${app.url}/api/v2/tenants/settings`, { method: 'PATCH', headers: { ...(await bearer(app)), 'content-type': 'text/plain' }, body: '{}' });
     expect(answer).toMatchObject({ status: 415, body: { statusCode: 415, message: 'The body has the Content-Type text/plain: send application/json.' } });

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { beforeAll, expect, test } from 'vitest';
+import { mustSkip } from '../helpers/must-skip.ts';
 import { promtoolProgram } from './promtool.ts';
 
 const run = promisify(execFile);
@@ -13,7 +14,7 @@ const BUILD_MS = 10 * 60_000;
 let promtool: string | null = null;
 beforeAll(async () => {
   promtool = await promtoolProgram(AbortSignal.timeout(BUILD_MS)).catch((error: Error) => {
-    console.warn(`the alerts are not checked, because promtool cannot be had: ${error.message}`);
+    mustSkip('the check of the alerts', `promtool cannot be had: ${error.message}`);
     return null;
   });
 }, BUILD_MS + 30_000);

@@ -1,9 +1,9 @@
-import { access, constants } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { withProgress } from '../../src/progress.ts';
 import { runToEnd } from '../../src/temporal/fetch-child.ts';
 import { cacheProgram } from '../../src/temporal/program-cache.ts';
 import { testCacheDir } from '../helpers/dev-server.ts';
+import { isExecutable, onPath } from '../helpers/on-path.ts';
 
 /** The newest that this project's Go can build; without service discovery, of which rules know nothing, in half the time. */
 const PROMTOOL = 'github.com/prometheus/prometheus/cmd/promtool@v0.316.0';
@@ -18,7 +18,9 @@ const TAGS = 'remove_all_sd';
  */
 export async function promtoolProgram(signal: AbortSignal): Promise<string> {
   const built = join(testCacheDir(), `promtool-${PROMTOOL.split('@')[1]}`, 'promtool');
-  for (const program of [...onPath('promtool'), built]) if (await isExecutable(program)) return program;
+  const program = await onPath('promtool');
+  if (program !== undefined) return program;
+  if (await isExecutable(built)) return built;
   await withProgress({ what: 'Building promtool with Go, once', usually: '3 to 5 min on two processors', output: process.stderr }, () =>
     cacheProgram(built, async (folder) => {
       await runToEnd({ command: 'go', args: ['install', '-tags', TAGS, PROMTOOL], env: { ...process.env, GOBIN: folder }, cwd: folder, signal });
@@ -26,12 +28,4 @@ export async function promtoolProgram(signal: AbortSignal): Promise<string> {
     }),
   );
   return built;
-}
-
-function onPath(name: string): string[] {
-  return (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '').map((folder) => join(folder, name));
-}
-
-async function isExecutable(path: string): Promise<boolean> {
-  return await access(path, constants.X_OK).then(() => true, () => false);
 }

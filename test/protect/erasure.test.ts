@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { newId } from '../../src/domain/ids.ts';
 import { createBulkOperationStore } from '../../src/store/bulk-operations.ts';
 import { createErasureStore } from '../../src/store/erasure.ts';
 import { createHistoryRemovals } from '../../src/store/history-removals.ts';
@@ -13,7 +14,7 @@ const EMAIL = 'canary-ann@example.com';
 const PERSONAL = [EMAIL, 'Canary-Name', '+4915112345678', 'canary-metadata'];
 
 async function finish(usher: TestStore): Promise<void> {
-  const erasures = createErasureStore(usher);
+  const erasures = createErasureStore({ ...usher, settleMs: 0 });
   for (let batches = 0; batches < 500; batches++) if (!(await erasures.step())) return;
   throw new Error('it does not come to an end');
 }
@@ -142,6 +143,50 @@ describeEachStore('erasing a user', (fresh) => {
     expect(await everything(usher)).not.toContain(EMAIL);
     expect((await operations.find(his.id)).filter).toEqual({ userId: 'erased' });
     expect((await operations.find(others.id)).filter).toEqual({ userId: 'auth0|bob' });
+  });
+
+  test('what is written of the person by a request that was under way just then is erased, too', async () => {
+    const usher = await prepareStore((await fresh()).open());
+    const { userId } = await signUps(usher);
+    const { db } = usher.database;
+    const erasures = createErasureStore(usher);
+    const { id } = await erasures.begin({ userId, clientId: 'admin' });
+    while (await erasures.step());
+    expect(await erasures.find(id)).toMatchObject({ status: 'running', endedAt: null, removed: { registrations: 1 } });
+
+    // A login whose password was being checked, one by code, a code and its mail that were asked for, and a sign-up that was denied.
+    await writeLog(db, usher.keyring, { type: 'fp', date: 1, userId, item: { user_name: EMAIL, ip: '192.0.2.7' } });
+    await writeLog(db, usher.keyring, { type: 'fepotpft', date: 1, item: { user_name: EMAIL } });
+    await writeMessage(db, usher.keyring, { channel: 'email', to: EMAIL, subject: 's', text: 't', html: 'h', usefulUntil: Date.now() + 60_000 });
+    await writeExecution(db, usher.keyring, { id: newId(), status: 'final', results: [{ logs: [{ at: 1, level: 'log', text: EMAIL }] } as never], createdAt: 1, updatedAt: 1 }, null);
+    await db.insertInto('passwordless_code').values({ connection_id: 'c', recipient: EMAIL, client_id: 'x', code_hash: 'h', tries_left: 1, created_at: 1, expires_at: Date.now() + 60_000 }).execute();
+    await finish(usher);
+
+    const erasure = await erasures.find(id);
+    expect(erasure.removed).toEqual({ registrations: 1, logs: 2, executions: 1, messages: 1 });
+    expect(erasure.endedAt).not.toBeNull();
+    expect((await db.selectFrom('log').select('type').execute()).map(({ type }) => type).toSorted()).toEqual(['sapi', 'ss']);
+    for (const table of ['message', 'passwordless_code', 'execution'] as const) expect(await db.selectFrom(table).selectAll().execute(), table).toEqual([]);
+  });
+
+  test('one that cannot be done keeps nobody else waiting, and is done once it can', async () => {
+    const usher = await prepareStore((await fresh()).open());
+    const { db } = usher.database;
+    const erasures = createErasureStore({ ...usher, settleMs: 0 });
+    const { userId } = await signUps(usher);
+    const stuck = await erasures.begin({ userId, clientId: 'admin' });
+    const { subject_sealed: subject } = await db.selectFrom('erasure').select('subject_sealed').executeTakeFirstOrThrow();
+    await db.updateTable('erasure').set({ subject_sealed: 'broken' }).execute();
+    const bob = await db.selectFrom('user_account').select('id').executeTakeFirstOrThrow();
+    const other = await erasures.begin({ userId: bob.id, clientId: 'admin' });
+
+    await expect(erasures.step()).rejects.toThrow(/cannot be opened/);
+    while (await erasures.step());
+    expect((await erasures.find(other.id)).endedAt).not.toBeNull();
+
+    await db.updateTable('erasure').set({ subject_sealed: subject }).where('id', '=', stuck.id).execute();
+    while (await erasures.step());
+    expect((await erasures.find(stuck.id)).endedAt).not.toBeNull();
   });
 
   test('somebody of whom nothing is known is not found', async () => {

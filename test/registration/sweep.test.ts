@@ -40,7 +40,7 @@ describeEachStore('the sweep', (fresh) => {
       },
       isUnreachable: (error) => error === UNREACHABLE,
     };
-    sweep = createSweep({ outbox, ledger, starter: starter as RegistrationStarter, wake: () => undefined, logger: pino({ level: 'silent' }), intervalMs: 10 });
+    sweep = createSweep({ outbox, ledger, starter: starter as RegistrationStarter, histories: { remove: () => Promise.resolve(true) }, wake: () => undefined, logger: pino({ level: 'silent' }), intervalMs: 10 });
     sweep.start();
     return asked;
   }

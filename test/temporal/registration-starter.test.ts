@@ -1,12 +1,18 @@
 import { type NativeConnection, Worker } from '@temporalio/worker';
+import { randomBytes } from 'node:crypto';
 import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { REGISTRATION_TASK_QUEUE, workflowIdOf } from '../../workflows/messages.ts';
+import { createSweep } from '../../src/registration/sweep.ts';
+import type { Outbox } from '../../src/store/outbox.ts';
+import { SealError } from '../../src/store/sealing.ts';
 import { createClient, temporalSettings } from '../../src/temporal/connection.ts';
 import { dataConverter } from '../../src/temporal/data-converter.ts';
+import { createHistories } from '../../src/temporal/histories.ts';
 import { connectWorker } from '../../src/temporal/native-connection.ts';
+import type { PayloadKeys } from '../../src/temporal/payload-codec.ts';
 import { createRegistrationStarter, type RegistrationStarter } from '../../src/temporal/registration-starter.ts';
 import { SEARCH_ATTRIBUTE_NAMES } from '../../src/temporal/search-attributes.ts';
 import { installTelemetry } from '../../src/temporal/telemetry.ts';
@@ -35,12 +41,12 @@ afterAll(async () => {
 const statusOf = async (registrationId: string): Promise<string> => (await starter.describe(registrationId)).status;
 const registration = (registrationId: string) => ({ registrationId, userId: 'auth0|5f7c', connectionName: 'Username-Password-Authentication' });
 
-async function withWorker(use: () => Promise<void>): Promise<void> {
+async function withWorker(use: () => Promise<void>, keys: PayloadKeys | null = null): Promise<void> {
   const worker = await Worker.create({
     connection,
     taskQueue: REGISTRATION_TASK_QUEUE,
     workflowsPath: fileURLToPath(new URL('../helpers/trivial-workflows.ts', import.meta.url)),
-    dataConverter: dataConverter(),
+    dataConverter: dataConverter(keys),
   });
   await worker.runUntil(use);
 }
@@ -87,6 +93,55 @@ test('what Temporal says of a workflow is told, and a registration whose workflo
   });
   await starter.start(registration('completes'));
   expect(await statusOf('completes')).toBe('running');
+});
+
+test('a workflow that cannot be decrypted any more is deleted and started again, and only that', async () => {
+  const id = 'encrypted';
+  const keys = { lost: randomBytes(32), ours: randomBytes(32) };
+  const have = (...names: (keyof typeof keys)[]): PayloadKeys => ({
+    current: () => Promise.resolve({ id: names[0]!, key: keys[names[0]!] }),
+    find(wanted) {
+      const name = names.find((each) => each === wanted);
+      return name === undefined ? Promise.reject(new SealError('a payload', 'its key is gone')) : Promise.resolve(keys[name]);
+    },
+  });
+  const clients = [have('lost', 'ours'), have('ours')].map((each) => createClient({ address: server.address, namespace: server.namespace, security: {} }, each));
+  const [before, now] = clients.map((client) => createRegistrationStarter({ client, searchAttributes: () => [] })) as [RegistrationStarter, RegistrationStarter];
+  const runId = async () => (await server.client.workflow.getHandle(workflowIdOf(id)).describe()).runId;
+  await before.start(registration(id));
+  const first = await runId();
+
+  const due = new Set<string>();
+  let checks: string[] = [];
+  const sweep = createSweep({
+    outbox: {
+      ...({} as Outbox),
+      claimForCheck: () => Promise.resolve(checks.splice(0)),
+      makeDue: (made) => Promise.resolve(void due.add(String(made))),
+    },
+    ledger: { recordCancelledByOperator: () => Promise.reject(new Error('nobody has cancelled it')) },
+    starter: now,
+    histories: createHistories({ client: clients[1]! }),
+    wake() {},
+    logger: pino({ level: 'silent' }),
+    intervalMs: 20,
+  });
+  await withWorker(async () => {
+    await expect.poll(async () => (await now.describe(id)).status, PATIENT).toBe('unreadable');
+    // For who has the key it runs: something else may keep it from going on.
+    expect((await before.describe(id)).status).toBe('running');
+    checks = [id];
+    sweep.start();
+    await expect.poll(() => [...due], PATIENT).toEqual([id]);
+    await sweep.stop();
+
+    await now.start(registration(id));
+    expect(await runId()).not.toBe(first);
+    const goesOn = async () => (await server.client.workflow.getHandle(workflowIdOf(id)).fetchHistory()).events!.some((event) => event.workflowTaskCompletedEventAttributes);
+    await expect.poll(goesOn, PATIENT).toBe(true);
+    expect(await now.describe(id)).toBe('running');
+  }, have('ours'));
+  await Promise.all(clients.map((client) => client.connection.close()));
 });
 
 test('a worker writes to our log and leaves the signals to us', async () => {

@@ -4,6 +4,7 @@ import { LIMITS } from '../../domain/limits.ts';
 import { isTriggerId, type TriggerId, TRIGGERS } from '../../domain/triggers.ts';
 import type { ActionDefinition, ActionFiles } from '../action-files.ts';
 import { findExports, findRequired, lineOf, packageOf, parseCode } from '../code.ts';
+import { missingModules, type ModuleFiles } from '../module-files.ts';
 import type { Hint } from './hint.ts';
 import { findNotAwaited } from './not-awaited.ts';
 import { findNotInSandbox } from './not-in-sandbox.ts';
@@ -19,18 +20,18 @@ export interface ActionCheck {
   hints: Hint[];
 }
 
-/** Checks what can be seen without the registry and without running anything. */
-export function checkAction(action: ActionFiles & { definition: ActionDefinition }): ActionCheck {
+/** Checks what can be seen without the registry and without running anything. @param modules those of the Action that are there. */
+export function checkAction(action: ActionFiles & { definition: ActionDefinition }, modules: ModuleFiles[]): ActionCheck {
   const { definition } = action;
   const [trigger] = definition.supported_triggers;
   const hints: Hint[] = [];
-  for (const { text, file, line } of action.keywords) {
+  for (const { text, file, line } of [action, ...modules].flatMap(({ keywords }) => keywords)) {
     hints.push({ rule: 'keyword', file, line, message: `The keyword ${text} is replaced by the deploy CLI; it was checked as it stands.` });
   }
-  const empty = definition.secrets.filter(({ value }) => value === undefined).map(({ name }) => name);
-  if (empty.length > 0) {
-    const values = empty.length === 1 ? 'has no value' : 'have no values';
-    hints.push({ rule: 'secret-without-value', file: action.definitionFile ?? action.codeFile, line: 1, message: `${empty.join(', ')} ${values} here, and the first import is refused without: add "value" to the secret, e.g. as a keyword of the deploy CLI.` });
+  hints.push(...modules.flatMap(secretsWithoutValue));
+  for (const { module_name: name, module_version_number: number = 1 } of definition.modules) {
+    if (number === 1) continue;
+    hints.push({ rule: 'actions-module', file: action.definitionFile ?? action.codeFile, line: 1, message: `The first import makes version 1 of the module ${name}, and version ${String(number)} is asked for: set "module_version_number" to 1 for it.` });
   }
   if (trigger === undefined) return { reasons: ['it names no trigger'], hints };
   if (!isTriggerId(trigger.id)) return { reasons: [`the trigger ${trigger.id} does not run here: the Action is kept, and never run`], hints };
@@ -38,13 +39,31 @@ export function checkAction(action: ActionFiles & { definition: ActionDefinition
   const { version, runtimes } = TRIGGERS[trigger.id];
   const reasons: string[] = [];
   if ((trigger.version ?? version) !== version) reasons.push(`version ${trigger.version} of the trigger is not supported: write the handler for ${version}`);
+  else hints.push(...secretsWithoutValue(action));
   if (!runtimes.includes(definition.runtime)) reasons.push(`the runtime ${definition.runtime} is not supported: choose ${runtimes.join(' or ')}`);
-  reasons.push(...limitsPassed(action));
+  reasons.push(...limitsPassed(action), ...brokenModules(definition, modules));
   for (const { name, registry_url: url } of definition.dependencies) {
     if (url) reasons.push(`${name} comes from a registry of its own (${url}), which is not supported`);
   }
   const code = checkCode(action, trigger.id);
   return { reasons: [...reasons, ...code.reasons], hints: [...hints, ...code.hints] };
+}
+
+/** What of its modules an import or the build would refuse. */
+function brokenModules(definition: ActionDefinition, modules: ModuleFiles[]): string[] {
+  const broken = missingModules(definition, modules).map((name) => `it uses the module ${name}, which is not in the export: export again with "actionModules" included`);
+  for (const { name, code } of modules) {
+    const problem = syntaxProblem(code, name);
+    if (problem !== null) broken.push(problem);
+  }
+  return broken;
+}
+
+function secretsWithoutValue({ definition, definitionFile, codeFile }: (ActionFiles | ModuleFiles) & { definition: ModuleFiles['definition'] }): Hint[] {
+  const empty = definition.secrets.filter(({ value }) => value === undefined).map(({ name }) => name);
+  if (empty.length === 0) return [];
+  const message = `${empty.join(', ')} ${empty.length === 1 ? 'has no value' : 'have no values'} here, and the first import is refused without: add "value" to the secret, e.g. as a keyword of the deploy CLI.`;
+  return [{ rule: 'secret-without-value', file: definitionFile ?? codeFile, line: 1, message }];
 }
 
 function limitsPassed({ code, definition: { dependencies, secrets } }: { code: string; definition: ActionDefinition }): string[] {
@@ -58,13 +77,19 @@ function limitsPassed({ code, definition: { dependencies, secrets } }: { code: s
   return passed;
 }
 
-function checkCode({ code, codeFile, definition }: ActionFiles & { definition: ActionDefinition }, trigger: TriggerId): ActionCheck {
+function syntaxProblem(code: string, module?: string): string | null {
   try {
-    checkSyntax(code);
+    checkSyntax(code, module);
+    return null;
   } catch (error) {
     if (!(error instanceof BuildFailure)) throw error;
-    return { reasons: [error.message.replace(/\.$/, '')], hints: [] };
+    return error.message.replace(/\.$/, '');
   }
+}
+
+function checkCode({ code, codeFile, definition }: ActionFiles & { definition: ActionDefinition }, trigger: TriggerId): ActionCheck {
+  const problem = syntaxProblem(code);
+  if (problem !== null) return { reasons: [problem], hints: [] };
   const program = parseCode(code);
   if (program === null) {
     return { reasons: [], hints: [{ rule: 'unreadable', file: codeFile, line: 1, message: 'The code is valid, but uses syntax that these checks cannot read: it was not looked at further.' }] };
@@ -83,10 +108,13 @@ function checkCode({ code, codeFile, definition }: ActionFiles & { definition: A
   }
 
   const declared = definition.dependencies.map(({ name }) => name);
+  const modules = definition.modules.map(({ module_name: name }) => name);
   for (const { specifier, line, isGuarded, kind } of findRequired(program)) {
     const name = packageOf(specifier);
     if (specifier.startsWith('actions:')) {
-      hints.push({ rule: 'actions-module', file: codeFile, line, message: `${specifier} is an Actions Module, which is deployed on its own: make sure that it is here too.` });
+      if (modules.includes(specifier.slice('actions:'.length))) continue;
+      if (isGuarded) hints.push({ rule: 'actions-module', file: codeFile, line, message: `${specifier} is not among the Action's modules.` });
+      else reasons.push(`it requires ${specifier} (line ${line}), which is not among its modules`);
     } else if (/^[./\\]/.test(specifier) && !isGuarded) {
       reasons.push(`it requires the file ${specifier} (line ${line}), and an Action is a single file`);
     } else if (name !== undefined && kind === 'require' && !declared.includes(name)) {

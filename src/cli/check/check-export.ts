@@ -1,7 +1,9 @@
+import { BuildFailure } from '../../builds/build-failure.ts';
 import { LIMITS } from '../../domain/limits.ts';
 import { isTriggerId } from '../../domain/triggers.ts';
 import { checkAction } from './check-action.ts';
-import type { PackagesChecker } from './check-packages.ts';
+import type { PackagesCheck, PackagesChecker } from './check-packages.ts';
+import { missingModules, withThoseOfModules } from '../module-files.ts';
 import type { ExportedAction, ExportFolder } from './export-folder.ts';
 import type { Hint } from './hint.ts';
 
@@ -36,31 +38,40 @@ export async function checkExport({ actions, bindings }: ExportFolder, packages:
   for (const exported of actions) {
     const result = checkOne(exported, bindings);
     checked.push(result);
-    const { action } = exported;
-    const dependencies = action?.definition?.dependencies ?? [];
-    if (action === null || dependencies.length === 0 || result.trigger === null || !isTriggerId(result.trigger)) continue;
-    const answer = await packages.check(dependencies);
+    if (result.trigger === null || !isTriggerId(result.trigger)) continue;
+    const answer = await checkPackages(exported, packages);
     if (answer === null) registryAnswered = false;
     else if ('problem' in answer) result.reasons.push(answer.problem.replace(/\.$/, ''));
     else result.hints.push(...answer.withInstallScripts.map((name) => installScriptHint(name, exported.definitionFile)));
     result.runsHere = result.reasons.length === 0;
   }
   if (!registryAnswered) notes.push('The npm registry cannot be reached: dependencies were not checked, nor which packages have install scripts.');
-  const broken = brokenBindings(actions, bindings);
+  const broken = [...brokenBindings(actions, bindings), ...brokenByModules(actions)];
   notes.push(...broken, ...tooMany(actions, bindings));
   const ok = broken.length === 0 && checked.every(({ runsHere, trigger }) => runsHere || (trigger !== null && !isTriggerId(trigger)));
   return { actions: checked, notes, ok };
 }
 
-function checkOne({ definitionFile, action, problem }: ExportedAction, bindings: ExportFolder['bindings']): CheckedAction {
+function checkOne({ definitionFile, action, modules, problem }: ExportedAction, bindings: ExportFolder['bindings']): CheckedAction {
   const definition = action?.definition ?? null;
   if (action === null || definition === null) {
     return { name: definitionFile, file: definitionFile, trigger: null, runsHere: false, reasons: [problem ?? 'it cannot be read'], position: null, hints: [] };
   }
-  const { reasons, hints } = checkAction({ ...action, definition });
+  const { reasons, hints } = checkAction({ ...action, definition }, modules);
   const trigger = definition.supported_triggers[0]?.id ?? null;
   const index = trigger === null ? -1 : (bindings[trigger]?.indexOf(action.name) ?? -1);
   return { name: action.name, file: action.codeFile, trigger, runsHere: reasons.length === 0, reasons, position: index === -1 ? null : index + 1, hints };
+}
+
+/** What the registry says about the packages of an Action and its modules. */
+async function checkPackages({ action, modules }: ExportedAction, packages: PackagesChecker): Promise<PackagesCheck | null> {
+  try {
+    const dependencies = withThoseOfModules(action?.definition?.dependencies ?? [], modules);
+    return dependencies.length === 0 ? { resolved: [], withInstallScripts: [] } : await packages.check(dependencies);
+  } catch (error) {
+    if (!(error instanceof BuildFailure)) throw error;
+    return { problem: error.message };
+  }
 }
 
 function installScriptHint(name: string, file: string): Hint {
@@ -77,6 +88,15 @@ function brokenBindings(actions: ExportedAction[], bindings: ExportFolder['bindi
       if (definition?.deployed === false) return [`"${name}" is bound to ${trigger}, but its file says "deployed": false: deploy it and export again, or the bindings cannot be imported.`];
       return [];
     }));
+}
+
+/** Actions that are only kept here, and cannot be imported for want of a module. Of those that run here, it is a reason. */
+function brokenByModules(actions: ExportedAction[]): string[] {
+  return actions.flatMap(({ action, modules }) => {
+    const [trigger] = action?.definition?.supported_triggers ?? [];
+    if (!action?.definition || trigger === undefined || isTriggerId(trigger.id)) return [];
+    return missingModules(action.definition, modules).map((name) => `"${action.name}" uses the module ${name}, which is not in the export, and cannot be imported: export again with "actionModules" included.`);
+  });
 }
 
 function tooMany(actions: ExportedAction[], bindings: ExportFolder['bindings']): string[] {

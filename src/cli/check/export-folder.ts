@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { ActionFileError, type ActionFiles, kindOf, parseJson, readAction } from '../action-files.ts';
+import { type ModuleFiles, readModules } from '../module-files.ts';
 import { CommandError } from '../terminal.ts';
 
 /** An export of the deploy CLI in its directory format. */
@@ -15,13 +16,15 @@ export interface ExportFolder {
 export interface ExportedAction {
   definitionFile: string;
   action: ActionFiles | null;
+  /** Those of its modules that are in the export. */
+  modules: ModuleFiles[];
   problem: string | null;
 }
 
 const TRIGGERS_FILE = z.record(z.string(), z.array(z.object({ action_name: z.string() })));
 
 /**
- * Reads `actions/` and `triggers/triggers.json`.
+ * Reads `actions/`, what they use of `action-modules/`, and `triggers/triggers.json`.
  *
  * @throws {CommandError} when it is no such export, saying how to make one.
  */
@@ -50,10 +53,11 @@ async function yamlIn(folder: string): Promise<string | undefined> {
 
 async function tryToRead(definitionFile: string): Promise<ExportedAction> {
   try {
-    return { definitionFile, action: await readAction(definitionFile), problem: null };
+    const action = await readAction(definitionFile);
+    return { definitionFile, action, modules: await readModules(action), problem: null };
   } catch (error) {
     if (!(error instanceof ActionFileError)) throw error;
-    return { definitionFile, action: null, problem: error.message };
+    return { definitionFile, action: null, modules: [], problem: error.message };
   }
 }
 

@@ -140,7 +140,9 @@ function currentVersion(version: VersionContent, status: string) {
 function allChangesDeployed(action: Row<'action'>, deployed: Row<'action_version'> | null): boolean {
   if (deployed === null) return action.deploy_version_id !== null && action.build_status !== 'failed';
   const content = ['code', 'runtime', 'dependencies', 'modules', 'secret_names', 'trigger_version'] as const;
-  return content.every((column) => action[column] === deployed[column]);
+  // What `latest` or a range brings shows only when the draft is built.
+  const hasItsPackages = action.build_status !== 'built' || action.archive_key === deployed.archive_key;
+  return hasItsPackages && content.every((column) => action[column] === deployed[column]);
 }
 
 /** Left out when there are none, as on the wire. */

@@ -43,7 +43,6 @@ export function bindingsRoutes({ bindings }: { bindings: BindingStore }): Route[
         params: PARAMS,
         body: BINDINGS_BODY,
         returns: z.strictObject({ bindings: z.array(BINDING) }),
-        errors: [409],
       },
       async ({ params: { triggerId }, body }) => {
         const inputs = body.bindings.map(({ ref, display_name: displayName, secrets, usher }, index) => {

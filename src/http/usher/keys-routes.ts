@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { CodecKeys } from '../../store/codec-keys.ts';
-import type { Rekey, RekeyProgress } from '../../store/rekey.ts';
+import type { Rekey } from '../../store/rekey.ts';
+import type { RekeyProgress } from '../../store/rekey-state.ts';
 import { type Route, route } from '../endpoint.ts';
 import { issuerOf } from '../issuer.ts';
 import { DATE } from '../schema/common.ts';

@@ -13,13 +13,13 @@ export interface ActionTable {
   trigger_version: string;
   code: string;
   runtime: string;
-  /** JSON `[{name, version, registry_url?}]`, `latest` replaced by the resolved version once built. */
+  /** JSON `[{name, version}]`, as they were sent: `latest` stays. The exact versions are in the archive's lockfile. */
   dependencies: string;
   /** JSON `ModuleReference[]`: modules that the code may require. */
   modules: Generated<string>;
   /** JSON `[{name, updated_at}]`, times in nanoseconds as ISO text. */
   secret_names: string;
-  /** JSON `{name: value}`. */
+  /** JSON `{name: value}`; of what does not run here, some may lack their values. */
   secrets_sealed: string;
   key_id: string;
   build_status: BuildStatus;

@@ -117,7 +117,7 @@ export function createWorld(usher: TestStore, breakParts: (parts: Parts) => Part
       resolve();
       return outbox.claimForCheck(options);
     };
-    const round = createSweep({ outbox: { ...outbox, claimForCheck }, ledger, starter, wake() {}, logger, intervalMs: 1 });
+    const round = createSweep({ outbox: { ...outbox, claimForCheck }, ledger, starter, histories: { remove: () => Promise.resolve(true) }, wake() {}, logger, intervalMs: 1 });
     round.start();
     await asked;
     await round.stop();
