@@ -98,7 +98,7 @@ test('a stop ends the server, and the next start goes on with its data', async (
   await server.stop();
   expect(isRunning(running)).toBe(false);
   const again = await start();
-  expect(await starterFor(again.ports).describe(registration.registrationId)).toBe('running');
+  expect((await starterFor(again.ports).describe(registration.registrationId)).status).toBe('running');
   expect(losses).toEqual([]);
 });
 
@@ -141,7 +141,7 @@ test('a server left over from a killed Usher is ended, and the next one goes on 
   const next = await start(ports);
   expect(isRunning(server)).toBe(false);
   expect(next.ports).toEqual(ports);
-  expect(await starterFor(next.ports).describe(registration.registrationId)).toBe('running');
+  expect((await starterFor(next.ports).describe(registration.registrationId)).status).toBe('running');
   expect(losses).toEqual([]);
 });
 
@@ -201,7 +201,7 @@ test('another version of the program with the same tables goes on with the datab
   await first.server.stop();
   await writeFile(join(folder, 'temporal.db.served-by'), 'temporal version 1.0.0 of long ago');
   const { ports } = await start();
-  expect(await starterFor(ports).describe(registration.registrationId)).toBe('running');
+  expect((await starterFor(ports).describe(registration.registrationId)).status).toBe('running');
   expect(losses).toEqual([]);
   expect((await readdir(folder)).filter((name) => name.startsWith('trial-'))).toEqual([]);
 });

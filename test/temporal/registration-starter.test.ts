@@ -139,7 +139,7 @@ test('a workflow that cannot be decrypted any more is deleted and started again,
     expect(await runId()).not.toBe(first);
     const goesOn = async () => (await server.client.workflow.getHandle(workflowIdOf(id)).fetchHistory()).events!.some((event) => event.workflowTaskCompletedEventAttributes);
     await expect.poll(goesOn, PATIENT).toBe(true);
-    expect(await now.describe(id)).toBe('running');
+    expect((await now.describe(id)).status).toBe('idle');
   }, have('ours'));
   await Promise.all(clients.map((client) => client.connection.close()));
 });
