@@ -36,7 +36,7 @@ const RULES: { from: string; imports: string[]; types: string[] }[] = [
   { from: 'src/messages/', imports: ['node:', 'src/domain/', 'src/store/', 'nodemailer'], types: ['src/logger.ts'] },
   {
     from: 'src/registration/',
-    imports: ['node:', 'src/domain/', 'src/store/', 'src/messages/templates.ts', 'src/passwords.ts', 'src/repeat.ts', 'ipaddr.js'],
+    imports: ['node:', 'src/domain/', 'src/store/', 'src/messages/templates.ts', 'src/passwords.ts', 'src/repeat.ts', 'ipaddr.js', 'p-limit'],
     types: ['src/logger.ts', 'src/sandbox/', 'src/builds/', 'src/temporal/'],
   },
   { from: 'src/jobs/', imports: ['node:', 'src/domain/', 'src/store/', 'src/registration/'], types: ['src/logger.ts'] },

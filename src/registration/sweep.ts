@@ -43,10 +43,10 @@ export function createSweep(deps: {
         if (await deps.ledger.recordCancelledByOperator(registrationId, endedAt)) logger.info({ registration_id: registrationId, status }, 'a person has ended the workflow: the registration is cancelled');
         else deps.wake();
         return;
-      case 'unreadable':
-        // After a restore into an empty store, whose keys are those of the backup.
+      case 'stuck':
+        // After a restore into an empty store, whose keys are those of the backup, or one of Temporal under the workers' feet.
         await deps.histories.remove(registrationId);
-        return await handOverAgain('the workflow of an open registration cannot be decrypted, because a codec key is gone: it is deleted in Temporal, and started again', { registration_id: registrationId });
+        return await handOverAgain('the workflow of an open registration fails again and again, because a codec key is gone or Temporal was put back: it is deleted in Temporal, and started again', { registration_id: registrationId });
       default:
         return await handOverAgain('Temporal has no running workflow for an open registration: started again', { registration_id: registrationId, status });
     }

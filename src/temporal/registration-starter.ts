@@ -11,10 +11,10 @@ import { SEARCH_ATTRIBUTES, type SearchAttributeName } from './search-attributes
 
 /**
  * What Temporal knows of a registration's last workflow. `idle`: it runs, and nothing of it is under way or waits for a
- * worker. `unreadable`: it runs, and cannot go on, because a key that its history was encrypted under is gone. `unknown`:
- * nothing.
+ * worker. `stuck`: it runs, and cannot go on, because a key that its history was encrypted under is gone, or its history is
+ * not one that the workflow's code can have made. `unknown`: nothing.
  */
-export type WorkflowStatus = 'running' | 'idle' | 'unreadable' | 'completed' | 'failed' | 'timed-out' | 'cancelled' | 'terminated' | 'unknown';
+export type WorkflowStatus = 'running' | 'idle' | 'stuck' | 'completed' | 'failed' | 'timed-out' | 'cancelled' | 'terminated' | 'unknown';
 
 export interface KnownWorkflow {
   status: WorkflowStatus;
@@ -41,6 +41,8 @@ export interface RegistrationStarter {
 const CALL_TIMEOUT_MS = 10_000;
 /** Workers that cannot read a history fail at it again and again; one that goes on is not asked for its history. */
 const FAILING_FROM_ATTEMPT = 2;
+/** One that fails so often, which takes Temporal a quarter of a minute, does not go on by itself, whatever it is. */
+const STUCK_FROM_ATTEMPT = 4;
 const INVALID_ARGUMENT = 3;
 const { PENDING_ACTIVITY_STATE_SCHEDULED: SCHEDULED } = proto.temporal.api.enums.v1.PendingActivityState;
 
@@ -101,9 +103,9 @@ export function createRegistrationStarter({ client, searchAttributes, shownUserI
         const handle = client.workflow.getHandle(workflowIdOf(registrationId));
         const { status, raw, closeTime } = await call(() => handle.describe());
         if (status.name !== 'RUNNING') return { status: statusOf(status.name), endedAt: closeTime?.getTime() ?? null };
-        const isFailing = (raw.pendingWorkflowTask?.attempt ?? 0) >= FAILING_FROM_ATTEMPT;
-        const isStuck = isFailing && !(await isReadable(await call(() => handle.fetchHistory())));
-        return { status: isStuck ? 'unreadable' : isIdle(raw) ? 'idle' : 'running', endedAt: null };
+        const attempt = raw.pendingWorkflowTask?.attempt ?? 0;
+        const isStuck = attempt >= STUCK_FROM_ATTEMPT || (attempt >= FAILING_FROM_ATTEMPT && !(await isReadable(await call(() => handle.fetchHistory()))));
+        return { status: isStuck ? 'stuck' : isIdle(raw) ? 'idle' : 'running', endedAt: null };
       } catch (error) {
         if (error instanceof WorkflowNotFoundError) return { status: 'unknown', endedAt: null };
         throw error;

@@ -6,6 +6,8 @@ import { lookSignal } from '../../workflows/messages.ts';
 export async function userRegistration({ registrationId }: UserRegistrationInput): Promise<void> {
   setHandler(lookSignal, () => undefined);
   if (registrationId === 'completes') return;
+  // A mistake in the code fails the workflow's task, not the workflow.
+  if (registrationId === 'broken') throw new Error('a mistake');
   if (registrationId === 'fails') throw ApplicationFailure.nonRetryable('all Actions failed', 'ActionsFailed');
   await condition(() => false);
 }
