@@ -1,9 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 
-/** As nice values: about a tenth, and a third, of what a sign-up gets of a busy processor, and all of an idle one. */
+/**
+ * As a nice value: about a tenth of what a sign-up gets of a busy processor, and all of an idle one. Not less: a worker that
+ * is held back for long inside a transaction keeps sign-ups waiting for its lock, and Actions run out of time.
+ */
 const BACKGROUND = 10;
-const BEHIND_SIGN_UPS = 5;
 
 /**
  * Makes a process that was started a moment ago, in a session of its own, give way to sign-ups while the processor is
@@ -17,12 +19,9 @@ export function giveWay(pid: number): void {
   if (process.platform === 'linux') bestEffort(() => writeFileSync(`/proc/${pid}/autogroup`, String(BACKGROUND)));
 }
 
-/**
- * Makes this process, and the threads that it starts from now on, give way to an api on the same machine. By less than
- * `giveWay`: held back for long inside a transaction, a worker would keep sign-ups waiting for its lock.
- */
+/** Makes this process, and the threads that it starts from now on, give way to an api in the same session. */
 export function giveWayToApi(): void {
-  bestEffort(() => setPriority(BEHIND_SIGN_UPS));
+  bestEffort(() => setPriority(BACKGROUND));
 }
 
 function bestEffort(set: () => void): void {
