@@ -25,13 +25,15 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '6' },
     /** How long each quiet phase is measured. */
     'quiet-seconds': { type: 'string', default: '40' },
+    /** The api on a processor of its own, as where worker and Temporal run elsewhere; for `burst` and `redrive`. */
+    apart: { type: 'boolean', default: false },
   },
 });
 
-const quietMs = count('quiet-seconds') * 1000;
+const options = { quietMs: count('quiet-seconds') * 1000, apart: values.apart };
 const SECTIONS: Record<string, (signal: AbortSignal) => Promise<unknown>> = {
   async burst(signal) {
-    const result = await benchBurst({ burst: count('burst'), smallBurst: count('small-burst'), quietMs }, say, signal);
+    const result = await benchBurst({ burst: count('burst'), smallBurst: count('small-burst'), ...options }, say, signal);
     printBurst(result);
     return result;
   },
@@ -41,7 +43,7 @@ const SECTIONS: Record<string, (signal: AbortSignal) => Promise<unknown>> = {
     return result;
   },
   async redrive(signal) {
-    const result = await benchRedrive({ redrive: count('redrive'), rate: count('rate'), quietMs }, say, signal);
+    const result = await benchRedrive({ redrive: count('redrive'), rate: count('rate'), ...options }, say, signal);
     printRedrive(result);
     return result;
   },
@@ -55,7 +57,7 @@ runBench('load-', async (signal) => {
   return results;
 });
 
-function count(name: Exclude<keyof typeof values, 'only'>): number {
+function count(name: Exclude<keyof typeof values, 'only' | 'apart'>): number {
   const number = Number(values[name]);
   if (!Number.isSafeInteger(number) || number < 1) throw new Error(`--${name} must be a whole number above 0, not "${values[name]}".`);
   return number;

@@ -1,5 +1,5 @@
 import type { Tally } from '../ledger.ts';
-import { PATIENCE_MS, startLoadedUsher } from './loaded-usher.ts';
+import { type LoadOptions, PATIENCE_MS, startLoadedUsher } from './loaded-usher.ts';
 import { comparePhases, type Phase, type PhaseRow } from './phases.ts';
 
 /*
@@ -8,10 +8,9 @@ import { comparePhases, type Phase, type PhaseRow } from './phases.ts';
  * against.
  */
 
-export interface BurstOptions {
+export interface BurstOptions extends LoadOptions {
   burst: number;
   smallBurst: number;
-  quietMs: number;
 }
 
 export interface Drain {
@@ -29,10 +28,10 @@ export interface BurstResult {
 }
 
 /** @param say gets what is being done, one call a line. @param signal ends it. */
-export async function benchBurst({ burst, smallBurst, quietMs }: BurstOptions, say: (line: string) => void, signal: AbortSignal): Promise<BurstResult> {
+export async function benchBurst({ burst, smallBurst, ...options }: BurstOptions, say: (line: string) => void, signal: AbortSignal): Promise<BurstResult> {
   await using ends = new AsyncDisposableStack();
   say('starting an Usher for bursts');
-  const { ledger, phases, quiet, load } = await startLoadedUsher(ends, quietMs, say, signal);
+  const { ledger, phases, quiet, load } = await startLoadedUsher(ends, options, say, signal);
   const drains: Drain[] = [];
 
   async function drain(registrations: number): Promise<void> {

@@ -1,5 +1,6 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { type BenchUsher, temporalPid } from '../usher.ts';
+import { rolePids } from './processes.ts';
 
 const EVERY_MS = 250;
 
@@ -50,18 +51,4 @@ async function residentMiB(pid: number): Promise<number> {
   // A process that has ended and was not waited for has none.
   if (kiB === undefined) throw new Error(`Process ${pid} has no memory any more.`);
   return Number(kiB) / 1024;
-}
-
-/** The processes that the supervisor has started for its roles. */
-async function rolePids(supervisor: number): Promise<{ api: number; worker: number }> {
-  const found: Record<string, number> = {};
-  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-    // It may have ended since.
-    const [status = '', command = ''] = await Promise.all(['status', 'cmdline'].map((file) => readFile(`/proc/${pid}/${file}`, 'utf8'))).catch(() => []);
-    const [, role] = /\0--role\0(\w+)\0/.exec(command) ?? [];
-    if (role !== undefined && status.includes(`\nPPid:\t${supervisor}\n`)) found[role] = Number(pid);
-  }
-  const { api, worker } = found;
-  if (api === undefined || worker === undefined) throw new Error('The processes of the Usher under test were not found in /proc.');
-  return { api, worker };
 }

@@ -1,6 +1,6 @@
 import { type Tally, until } from '../ledger.ts';
 import type { BenchUsher } from '../usher.ts';
-import { PATIENCE_MS, startLoadedUsher } from './loaded-usher.ts';
+import { type LoadOptions, PATIENCE_MS, startLoadedUsher } from './loaded-usher.ts';
 import { comparePhases, type Phase, type PhaseRow } from './phases.ts';
 
 /*
@@ -8,11 +8,10 @@ import { comparePhases, type Phase, type PhaseRow } from './phases.ts';
  * call: what sign-ups wait for meanwhile, and whether each arrives exactly once.
  */
 
-export interface RedriveOptions {
+export interface RedriveOptions extends LoadOptions {
   redrive: number;
   /** Registrations a second, at most. */
   rate: number;
-  quietMs: number;
 }
 
 export interface RedriveResult {
@@ -28,10 +27,10 @@ export interface RedriveResult {
 }
 
 /** @param say gets what is being done, one call a line. @param signal ends it. */
-export async function benchRedrive({ redrive, rate, quietMs }: RedriveOptions, say: (line: string) => void, signal: AbortSignal): Promise<RedriveResult> {
+export async function benchRedrive({ redrive, rate, ...options }: RedriveOptions, say: (line: string) => void, signal: AbortSignal): Promise<RedriveResult> {
   await using ends = new AsyncDisposableStack();
   say('starting an Usher for a redrive');
-  const { usher, ledger, received, phases, quiet, load } = await startLoadedUsher(ends, quietMs, say, signal);
+  const { usher, ledger, received, phases, quiet, load } = await startLoadedUsher(ends, options, say, signal);
   say(`writing ${redrive} failed registrations`);
   const range = await ledger.writeFailed(redrive);
   let operationSeconds = Number.NaN;

@@ -189,9 +189,11 @@ describeEachStore('a bulk operation', (fresh) => {
   test('does not wait for another that is slow', async () => {
     const { operations, runner, start } = await failed(10);
     const slow = await start(REDRIVE, {}, 1);
-    const fast = await start({ kind: 'redrive', steps: 'all', version: 'pinned' });
     const own = runner();
     own.start();
+    // It has chosen whom it means.
+    await untilOperation(operations, slow.id, ({ done }) => done === 1);
+    const fast = await start({ kind: 'redrive', steps: 'all', version: 'pinned' });
     await untilOperation(operations, fast.id, ({ state }) => state === 'done');
     await own.stop();
     expect(await operations.find(slow.id)).toMatchObject({ state: 'running' });

@@ -135,12 +135,13 @@ export function createWorld(usher: TestStore, breakParts: (parts: Parts) => Part
   }
 
   async function renew(worker: string): Promise<void> {
-    const kept = workflows.flatMap(({ lanes }) => [...lanes.values()]).filter(({ attempt }) => attempt?.worker === worker);
+    const lanes = workflows.flatMap((workflow) => [...workflow.lanes.values()]);
+    const kept = lanes.flatMap((lane) => (lane.attempt?.worker === worker ? [{ lane, id: lane.attempt.id }] : []));
     if (kept.length === 0) return;
-    const held = await ledger.renewLeases({ attemptIds: kept.map(({ attempt }) => attempt!.id), leaseMs: LEASE_MS });
-    for (const lane of kept) {
-      const { id } = lane.attempt!;
-      if (held.has(id)) continue;
+    const held = await ledger.renewLeases({ attemptIds: kept.map(({ id }) => id), leaseMs: LEASE_MS });
+    for (const { lane, id } of kept) {
+      // It may have ended meanwhile.
+      if (held.has(id) || lane.attempt?.id !== id) continue;
       lane.attempt = null;
       await ledger.settleAttempt(endOf(id, 'lost'));
     }
