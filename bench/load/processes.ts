@@ -14,8 +14,12 @@ interface Found {
 
 /** The processes that the supervisor has started for its roles. */
 export async function rolePids(supervisor: number): Promise<{ api: number; worker: number }> {
+  return rolesAmong(await allProcesses(), supervisor);
+}
+
+function rolesAmong(all: Found[], supervisor: number): { api: number; worker: number } {
   const found: Record<string, number> = {};
-  for (const { pid, parent, command } of await allProcesses()) {
+  for (const { pid, parent, command } of all) {
     const [, role] = /\0--role\0(\w+)\0/.exec(command) ?? [];
     if (role !== undefined && parent === supervisor) found[role] = pid;
   }
@@ -34,9 +38,9 @@ export async function setApart(usher: BenchUsher): Promise<void> {
   const processors = availableParallelism();
   if (processors < 2) throw new Error('--apart takes two processors.');
   const all = await allProcesses();
-  const { api } = await rolePids(usher.process.pid!);
-  const ofApi = treeOf(api, all);
-  for (const pid of treeOf(usher.process.pid!, all)) if (!ofApi.includes(pid)) pin(pid, `1-${processors - 1}`);
+  const supervisor = usher.process.pid!;
+  const ofApi = treeOf(rolesAmong(all, supervisor).api, all);
+  for (const pid of treeOf(supervisor, all)) if (!ofApi.includes(pid)) pin(pid, `1-${processors - 1}`);
   for (const pid of [...ofApi, process.pid]) pin(pid, '0');
 }
 

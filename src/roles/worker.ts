@@ -39,10 +39,10 @@ export async function runWorker(options: RoleOptions): Promise<RunningRole> {
   const { metrics, tracing, serve: serveOps, close: endObservation } = await startObservation('worker', database, options);
   const workerId = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const ledger = createLedger({ database, keyring });
-  // On the embedded store the lock proves that whoever left attempts without an end is dead, and its sandboxes with it;
-  // on PostgreSQL other workers live, and the leases tell.
   const shownUserId = createShownUserId(keyring);
   const watchLost = createWatchLost({ metrics, logger, shownUserId });
+  // On the embedded store the lock proves that whoever left attempts without an end is dead, and its sandboxes with it;
+  // on PostgreSQL other workers live, and the leases tell.
   if (database.dialect === 'sqlite') watchLost(await ledger.endLostAttempts({ exceptWorkerId: workerId }));
 
   const sandbox = await startSandboxes({ slots: config.workerSandboxes, givesWay: true, maxWaitMs: MAX_WAIT_MS, watch: watchSandboxes(metrics, 'actions') }, options);

@@ -38,6 +38,8 @@ export interface RegistrationStarter {
   isUnreachable(error: unknown): boolean;
 }
 
+type Described = WorkflowExecutionDescription['raw'];
+
 const CALL_TIMEOUT_MS = 10_000;
 /** Workers that cannot read a history fail at it again and again; one that goes on is not asked for its history. */
 const FAILING_FROM_ATTEMPT = 2;
@@ -59,7 +61,7 @@ export function createRegistrationStarter({ client, searchAttributes, shownUserI
     return client.withDeadline(Date.now() + CALL_TIMEOUT_MS, request);
   }
 
-  async function isReadable(history: unknown): Promise<boolean> {
+  async function canDecrypt(history: unknown): Promise<boolean> {
     try {
       for (const codec of client.options.loadedDataConverter.payloadCodecs) await codec.decode(payloadsIn(history));
       return true;
@@ -103,9 +105,8 @@ export function createRegistrationStarter({ client, searchAttributes, shownUserI
         const handle = client.workflow.getHandle(workflowIdOf(registrationId));
         const { status, raw, closeTime } = await call(() => handle.describe());
         if (status.name !== 'RUNNING') return { status: statusOf(status.name), endedAt: closeTime?.getTime() ?? null };
-        const attempt = raw.pendingWorkflowTask?.attempt ?? 0;
-        const isStuck = attempt >= STUCK_FROM_ATTEMPT || (attempt >= FAILING_FROM_ATTEMPT && !(await isReadable(await call(() => handle.fetchHistory()))));
-        return { status: isStuck ? 'stuck' : isIdle(raw) ? 'idle' : 'running', endedAt: null };
+        const isReadable = async (): Promise<boolean> => await canDecrypt(await call(() => handle.fetchHistory()));
+        return { status: (await isStuck(raw, isReadable)) ? 'stuck' : idleOrRunning(raw), endedAt: null };
       } catch (error) {
         if (error instanceof WorkflowNotFoundError) return { status: 'unknown', endedAt: null };
         throw error;
@@ -147,10 +148,17 @@ function statusOf(name: WorkflowExecutionStatusName): WorkflowStatus {
   }
 }
 
+async function isStuck({ pendingWorkflowTask }: Described, isReadable: () => Promise<boolean>): Promise<boolean> {
+  const attempt = pendingWorkflowTask?.attempt ?? 0;
+  if (attempt >= STUCK_FROM_ATTEMPT) return true;
+  return attempt >= FAILING_FROM_ATTEMPT && !(await isReadable());
+}
+
 /** An activity that waits for its next try is not under way. */
-function isIdle({ pendingWorkflowTask, pendingActivities }: WorkflowExecutionDescription['raw']): boolean {
-  if (pendingWorkflowTask) return false;
-  return (pendingActivities ?? []).every(({ state, scheduledTime }) => state === SCHEDULED && Number(scheduledTime?.seconds ?? 0) * 1000 > Date.now());
+function idleOrRunning({ pendingWorkflowTask, pendingActivities }: Described): 'idle' | 'running' {
+  if (pendingWorkflowTask) return 'running';
+  const isUnderWay = (pendingActivities ?? []).some(({ state, scheduledTime }) => state !== SCHEDULED || Number(scheduledTime?.seconds ?? 0) * 1000 <= Date.now());
+  return isUnderWay ? 'running' : 'idle';
 }
 
 function refusesSearchAttributes(error: unknown): boolean {

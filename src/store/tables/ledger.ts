@@ -26,6 +26,7 @@ export interface RegistrationTable {
   claimed_until: number | null;
   dispatch_failures: number;
   dispatch_error: string | null;
+  /** When Temporal took it last. */
   handed_over_at: Generated<number | null>;
   /** When the sweep asks Temporal about it, if it is not heard of before. */
   check_at: number | null;
