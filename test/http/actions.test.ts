@@ -265,6 +265,7 @@ describeOnEachStore('Actions', (newWorld, dialect) => {
       const { id, secrets } = await create({ supported_triggers: [{ id: 'post-login', version: 'v3' }], secrets: [{ name: 'KEY' }, { name: 'OTHER', value: 'v' }] });
       expect(secrets).toEqual([{ name: 'KEY', updated_at: NANOS }, { name: 'OTHER', updated_at: NANOS }]);
       expect((await api.call('PATCH', `/actions/${id}`, { secrets: [{ name: 'KEY' }, { name: 'OTHER' }] })).body.secrets).toEqual(secrets);
+      await built(world, id);
       expect((await api.call('POST', `/actions/${id}/deploy`)).body.secrets).toEqual(secrets);
 
       const old = await create({ name: 'Of an old version', supported_triggers: [{ id: 'post-user-registration', version: 'v1' }], secrets: [{ name: 'KEY' }] });
