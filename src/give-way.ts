@@ -1,4 +1,5 @@
-import { writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 
 /**
@@ -19,9 +20,33 @@ export function giveWay(pid: number): void {
   if (process.platform === 'linux') bestEffort(() => writeFileSync(`/proc/${pid}/autogroup`, String(BACKGROUND)));
 }
 
-/** Makes this process, and the threads that it starts from now on, give way to an api in the same session. */
+/** Makes this process, and what it starts from now on, give way to an api in the same session. */
 export function giveWayToApi(): void {
   bestEffort(() => setPriority(BACKGROUND));
+  leaveProcessorToApi(process.pid);
+}
+
+/**
+ * Keeps a process, and what it starts from now on, off the last processor that we may use, if there are others: whoever
+ * answers a sign-up wakes some five times for it, and would wait each time until a busy processor is given up.
+ *
+ * Best effort, as `giveWay`: Linux with util-linux or BusyBox.
+ */
+export function leaveProcessorToApi(pid: number): void {
+  if (process.platform !== 'linux') return;
+  bestEffort(() => {
+    const others = usableProcessors().slice(0, -1);
+    if (others.length > 0) spawnSync('taskset', ['-a', '-c', '-p', others.join(','), String(pid)], { stdio: 'ignore' });
+  });
+}
+
+/** By number. */
+function usableProcessors(): number[] {
+  const [, list = ''] = /^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
+  return list.split(',').flatMap((range) => {
+    const [first = Number.NaN, last = first] = range.split('-').map(Number);
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  });
 }
 
 function bestEffort(set: () => void): void {

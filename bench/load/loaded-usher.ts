@@ -8,7 +8,8 @@ import type { Phase } from './phases.ts';
 
 /** Few enough that what they begin themselves is done at once, many enough to hit what stalls. */
 const SIGN_UP_EVERY_MS = 200;
-const WARM_UP_SIGN_UPS = 25;
+/** Until the code of both roles is as fast as it gets. */
+const WARM_UP_SIGN_UPS = 150;
 /** Lets what the phases before have begun ebb away. */
 const EBB_MS = 3_000;
 /** Of a load to drain, on a machine that others keep busy too. */

@@ -17,6 +17,7 @@ import { createConnectionStore } from '../store/connections.ts';
 import { createCounterStore } from '../store/counters.ts';
 import { createLedger } from '../store/ledger.ts';
 import { createMessageStore } from '../store/messages.ts';
+import { openStore } from '../store/open-store.ts';
 import { createOutbox } from '../store/outbox.ts';
 import { createReleases } from '../store/releases.ts';
 import { ensureFirstClient } from './first-client.ts';
@@ -41,6 +42,8 @@ const REQUEST_GRACE_MS = 10_000;
 export async function runApi(options: RoleOptions): Promise<RunningRole> {
   const { config, logger, onReady, onFailed } = options;
   const { paths, database, keyring, close } = await openInstallation(config);
+  // Each sync would hold up the sign-ups that come meanwhile: this thread waits for the disk of the embedded store.
+  const background = database.dialect === 'sqlite' ? openStore({ databaseUrl: null, file: paths.store }, { isEachSynced: false }) : database;
   const lock = await takeLock(paths.roleLock('api'), true);
   const restores = await watchRestores({ database, logger, onRestored: onFailed });
   const { metrics, tracing, serve: serveOps, close: endObservation } = await startObservation('api', database, options);
@@ -49,7 +52,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
   const clientId = await ensureFirstClient({ clients, paths, clientId: config.clientId, clientSecret: config.clientSecret });
   await createConnectionStore({ database }).ensureDefault();
   const ledger = createLedger({ database, keyring });
-  const outbox = createOutbox({ database });
+  const outbox = createOutbox({ database: background });
 
   const codecKeys = createCodecKeys({ database, keyring });
   const temporal = createTemporalLink({ endpoint: temporalEndpoint(config), database, keyring, payloadKeys: codecKeys, outbox, logger });
@@ -82,6 +85,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
   });
   const { auth, origins, routes, jobRunner, bulkRunner } = createServices({
     database,
+    background,
     keyring,
     dataDir: config.dataDir,
     logger,
@@ -155,6 +159,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
       await Promise.all([restores.stop(), dispatcher.stop(), sweep.stop(), releases.stop(), jobRunner.stop(), bulkRunner.stop(), builder.stop(), senders.stop(), upkeep.stop(), sandbox.close({ graceMs: 0 }), testSandbox.close({ graceMs: 0 })]);
       await endObservation();
       await temporal.close();
+      if (background !== database) await background.close();
       await close();
       lock.release();
     },

@@ -12,13 +12,30 @@ import type { Keyring } from '../store/keyring.ts';
 import { createLedgerCommands } from '../store/ledger-commands.ts';
 import { createOutbox } from '../store/outbox.ts';
 
-/** Bulk operations: their endpoints, and what works on them. @param deps.wakeDispatcher must not throw. */
-export function createBulk(deps: { database: Database; keyring: Keyring; logger: Logger; wakeDispatcher(): void }): { bulkRunner: BulkRunner; bulkRoutes: Route[] } {
-  const { database, keyring, logger } = deps;
+/**
+ * Bulk operations: their endpoints, and what works on them.
+ *
+ * @param deps.background for the work itself: one commit has what was done and the place where the operation stands, so
+ *   that whatever a power cut takes back is done again.
+ * @param deps.wakeDispatcher must not throw.
+ */
+export function createBulk(deps: { database: Database; background: Database; keyring: Keyring; logger: Logger; wakeDispatcher(): void }): { bulkRunner: BulkRunner; bulkRoutes: Route[] } {
+  const { database, keyring } = deps;
+  const bulkRunner = createRunner({ ...deps, database: deps.background });
   const operations = createBulkOperationStore({ database, keyring });
   const subjects = createBulkSubjects({ database });
-  const backfill = createBackfill({ database, keyring, outbox: createOutbox({ database }) });
-  const work = createBulkWork({ commands: createLedgerCommands({ database }), backfill });
-  const bulkRunner = createBulkRunner({ database, operations, subjects, work, onCommitted: deps.wakeDispatcher, logger, shownUserId: createShownUserId(keyring) });
   return { bulkRunner, bulkRoutes: operationsRoutes({ database, operations, subjects, wakeBulk: bulkRunner.wake }) };
+}
+
+function createRunner({ database, keyring, logger, wakeDispatcher }: { database: Database; keyring: Keyring; logger: Logger; wakeDispatcher(): void }): BulkRunner {
+  const backfill = createBackfill({ database, keyring, outbox: createOutbox({ database }) });
+  return createBulkRunner({
+    database,
+    operations: createBulkOperationStore({ database, keyring }),
+    subjects: createBulkSubjects({ database }),
+    work: createBulkWork({ commands: createLedgerCommands({ database }), backfill }),
+    onCommitted: wakeDispatcher,
+    logger,
+    shownUserId: createShownUserId(keyring),
+  });
 }

@@ -86,6 +86,8 @@ import { createBulk } from './bulk.ts';
 /** What the role `api` is made of, besides what it runs in the background. */
 export interface ServicesDeps {
   database: Database;
+  /** The same store, for work that is done again if a power cut takes it back. */
+  background: Database;
   keyring: Keyring;
   dataDir: string;
   logger: Logger;

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { giveWay } from '../give-way.ts';
+import { giveWay, leaveProcessorToApi } from '../give-way.ts';
 import { createClient } from './connection.ts';
 import { dieWithParent } from './die-with-parent.ts';
 import { SEARCH_ATTRIBUTE_NAMES } from './search-attributes.ts';
@@ -54,7 +54,10 @@ export function startServerProcess(options: ServerProcessOptions): ServerProcess
     // Away from the terminal's Ctrl-C, so that workers can still report to it while they stop.
     detached: true,
   });
-  if (child.pid !== undefined) giveWay(child.pid);
+  if (child.pid !== undefined) {
+    giveWay(child.pid);
+    leaveProcessorToApi(child.pid);
+  }
   const lastWords = readLines(child, options.onLine);
   let gone = false;
   const ended = new Promise<string>((resolve) => {

@@ -50,6 +50,13 @@ export async function kill9(pid: number): Promise<void> {
   await until(`the killed process ${pid} is dead`, () => !isAlive(pid), 5_000);
 }
 
+/** The numbers of the processors that a process may use. */
+export function processorsOf(pid: number): number[] {
+  const [, mask] = /^Cpus_allowed:\s*(\S+)$/m.exec(readProc(pid, 'status')!)!;
+  const bits = BigInt(`0x${mask!.replaceAll(',', '')}`).toString(2);
+  return [...bits].toReversed().flatMap((bit, processor) => (bit === '1' ? [processor] : []));
+}
+
 /** Resolves when none of these runs any more. */
 export async function allDead(pids: number[], limitMs: number): Promise<void> {
   await until(`the processes ${pids.join(', ')} are dead`, () => !pids.some(isAlive), limitMs);
@@ -95,7 +102,7 @@ function readProcess(pid: number): Process | null {
 }
 
 /** Null when the process has ended, or is another user's. */
-function readProc(pid: number, file: 'stat' | 'cmdline' | 'environ'): string | null {
+function readProc(pid: number, file: 'stat' | 'status' | 'cmdline' | 'environ'): string | null {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8');
   } catch {

@@ -3,12 +3,12 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { devServerProgram, testPorts } from '../helpers/dev-server.ts';
-import { allDead, isAlive, kill9, processesOf } from './processes.ts';
+import { allDead, isAlive, kill9, processesOf, processorsOf } from './processes.ts';
 import { until } from './until.ts';
 import { apiOf, ask, follow, NO_TEMPORAL, plainEnv, signUp, spawnUsher, takePort, type UsherProcess } from './usher-process.ts';
 
@@ -107,6 +107,15 @@ test('a later start is ready again, with the same client and its secret', async 
   const body = { grant_type: 'client_credentials', client_id: clientId, client_secret: secret, audience: `${api}/api/v2/` };
   const token = await fetch(`${api}/oauth/token`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
   expect(token.status).toBe(200);
+  await end();
+});
+
+test.runIf(availableParallelism() > 1)('the work behind sign-ups leaves them a processor of their own', async () => {
+  await startWhole();
+  const { api, worker, temporal } = processesOf(usher.pid);
+  const ours = processorsOf(process.pid);
+  expect(processorsOf(api!)).toEqual(ours);
+  for (const pid of [worker!, temporal!]) expect(processorsOf(pid)).toEqual(ours.slice(0, -1));
   await end();
 });
 

@@ -100,6 +100,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   let wakeUps = 0;
   const { auth, origins, routes, jobRunner, bulkRunner } = createServices({
     database,
+    background: database,
     keyring,
     dataDir: folder,
     logger,
