@@ -81,15 +81,21 @@ export function createBuilder(options: { database: Database; dataDir: string; lo
       );
     }, RENEW_MS);
     const signal = AbortSignal.any([stopping.signal, overtaken.signal]);
+    const startedAt = performance.now();
+    const tell = (result: Parameters<OnBuilt>[0]) => {
+      const durationMs = Math.round(performance.now() - startedAt);
+      options.onBuilt?.(result, durationMs / 1000);
+      const kept = result !== 'overtaken';
+      log.info({ kept, duration_ms: durationMs }, kept ? 'build ended' : 'build overtaken by a newer draft');
+    };
     try {
-      const startedAt = performance.now();
       const built = await tryBuild(draft, signal, log);
       const kept = await finish(draft, built);
-      options.onBuilt?.(!kept ? 'overtaken' : built instanceof BuildFailure ? 'failed' : 'built', (performance.now() - startedAt) / 1000);
-      log.info({ kept, duration_ms: Math.round(performance.now() - startedAt) }, kept ? 'build ended' : 'build overtaken by a newer draft');
+      tell(!kept ? 'overtaken' : built instanceof BuildFailure ? 'failed' : 'built');
     } catch (error) {
       if (!signal.aborted) throw error;
       if (stopping.signal.aborted) await changeDraft(database.db, draft, { build_status: 'pending', build_claimed_until: null });
+      else tell('overtaken');
     } finally {
       clearInterval(renewal);
     }

@@ -8,7 +8,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 
 /**
  * npm's own settings on this machine (environment, user and global npmrc) as options of arborist, which reads none:
- * registries, cache, certificates, proxies, and the age that a release must have.
+ * registries, cache, certificates, proxies, how often and how long it tries, and the age that a release must have.
  *
  * Credentials are not among them: npm does not print them. Registries that need a login do not work.
  *
@@ -32,6 +32,11 @@ export async function readNpmSettings(dir: string, { trusted }: { trusted: strin
   take('proxy', 'proxy');
   take('httpsProxy', 'https-proxy');
   take('noProxy', 'noproxy');
+  take('fetchRetries', 'fetch-retries');
+  take('fetchRetryFactor', 'fetch-retry-factor');
+  take('fetchRetryMintimeout', 'fetch-retry-mintimeout');
+  take('fetchRetryMaxtimeout', 'fetch-retry-maxtimeout');
+  take('fetchTimeout', 'fetch-timeout');
   const { cafile, cache, before, 'min-release-age': minReleaseAgeDays } = settings;
   if (typeof cafile === 'string') options['ca'] = certificatesIn(await readFile(cafile, 'utf8'));
   if (options['ca'] !== undefined) options['ca'] = [options['ca'], trusted].flat();

@@ -11,6 +11,8 @@ import { type ActionEvent, withInvocation } from './event.ts';
 import { applyMetadata, type BothMetadata, oversizedMetadata } from './metadata.ts';
 
 const TRIGGER = 'pre-user-registration';
+/** To start a process for an Action, whose own deadline counts from then on, also on a busy machine. */
+const GRACE_MS = 2_000;
 
 export interface PreUserRegistrationDeps {
   /** The Actions bound to the trigger now, in order. */
@@ -97,8 +99,8 @@ interface Call {
 /** What came of the call: the sandbox's result, or `not-run` for whatever we could not do ourselves. */
 async function invoke(deps: PreUserRegistrationDeps, call: Call): Promise<InvocationResult> {
   const { action, executionId } = call;
-  // Also ends a wait for a free process; the sandbox ends the Action itself at its own deadline, just before.
-  const signal = AbortSignal.timeout(Math.max(1, Math.ceil(call.remainingMs)) + 500);
+  // Also ends a wait for a free process; the sandbox ends the Action itself at its own deadline, before.
+  const signal = AbortSignal.timeout(Math.max(1, Math.ceil(call.remainingMs)) + GRACE_MS);
   try {
     const { runnable, secrets } = await deps.versions.load(action.versionId, action.bindingSecretsId);
     const invocation: Invocation = {

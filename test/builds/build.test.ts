@@ -3,13 +3,16 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { installDependencies } from '../../src/builds/install.ts';
 import { dataPaths } from '../../src/data-dir.ts';
 import { localPair, openAuthority } from '../../src/tls/local-authority.ts';
 import { trustAlso } from '../../src/tls/trust.ts';
 import { type ActionsWorld, built, draft, makeWorld } from './harness.ts';
 import { startRegistry, type TestRegistry } from './registry.ts';
+
+/** More than the test that waits for its end can take by itself. */
+const LONG_MS = 10 * 60_000;
 
 let world: ActionsWorld;
 let names = 0;
@@ -200,13 +203,18 @@ describe('dependencies from a registry that npm is configured with', () => {
     const release = registry.hang('hanging');
     const dir = await mkdtemp(join(tmpdir(), 'usher-install-'));
     try {
+      // Its time is over only when it has asked, however long that takes.
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
       const install = installDependencies(
         { dir, dependencies: [{ name: 'hanging', version: '1.0.0' }], lockfile: null },
-        { signal: new AbortController().signal, timeoutMs: 3000 },
+        { signal: new AbortController().signal, timeoutMs: LONG_MS },
       );
-      await expect(install).rejects.toMatchObject({ id: 'install_timed_out' });
-      expect(registry.requests).toContain('/hanging');
+      const refused = expect(install).rejects.toMatchObject({ id: 'install_timed_out' });
+      await vi.waitFor(() => expect(registry.requests).toContain('/hanging'), { timeout: 30_000 });
+      vi.advanceTimersByTime(LONG_MS);
+      await refused;
     } finally {
+      vi.useRealTimers();
       release();
       await rm(dir, { recursive: true });
     }

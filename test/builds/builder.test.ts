@@ -125,8 +125,8 @@ describeOnEachStore('builder', (newWorld) => {
     for (let i = 0; i < 20; i++) ids.push((await world.actions.create(draft({ name: `Action ${i}` }), { deploy: true })).action.id);
     await Promise.all([world.newBuilder().start(), world.newBuilder().start()]);
     for (const id of ids) await built(world, id);
-    const ended = world.logs.filter((line) => line['msg'] === 'build ended').map((line) => line['action_id']);
-    expect(new Set(ended)).toEqual(new Set(ids));
+    const endedNow = () => world.logs.filter((line) => line['msg'] === 'build ended').map((line) => line['action_id']);
+    const ended = await until(() => Promise.resolve(endedNow()), (all) => ids.every((id) => all.includes(id)));
     expect(ended).toHaveLength(ids.length);
     const numbers = await world.database.db.selectFrom('action_version').select('number').execute();
     expect(numbers.map(({ number }) => number)).toEqual(ids.map(() => 1));

@@ -1,5 +1,6 @@
 import { request } from 'node:http';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { until } from '../builds/harness.ts';
 import { startRegistry, type TestRegistry } from '../builds/registry.ts';
 import { bearer, startTestApp, type TestApp } from '../http/test-app.ts';
 
@@ -86,12 +87,8 @@ async function readAction(id: string): Promise<ActionState> {
 }
 
 async function deployAction(id: string): Promise<void> {
-  for (let tries = 0; ; tries++) {
-    const { status } = await ask('GET', `/actions/${id}`);
-    if (status === 'built') break;
-    if (status === 'failed' || tries > 500) throw new Error(`the action is ${status}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  const { status } = await until(() => ask('GET', `/actions/${id}`), (action) => action.status === 'built' || action.status === 'failed');
+  expect(status).toBe('built');
   await ask('POST', `/actions/${id}/deploy`);
 }
 

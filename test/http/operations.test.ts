@@ -141,9 +141,9 @@ describe('POST /usher/operations', () => {
 
 describe('a running operation', () => {
   it('can be paused, resumed and cancelled, and says so when it is too late', async () => {
-    const ids = await signUps(6);
+    const ids = await signUps(20);
     await fail(ids);
-    const { body: started } = await post({ kind: 'redrive', filter: { outcome: 'failed' }, rate: 2 });
+    const { body: started } = await post({ kind: 'redrive', filter: { outcome: 'failed' }, rate: 1 });
     const wish = (verb: string) => post({}, `/operations/${started.id}/${verb}`);
 
     const paused = await wish('pause');
@@ -157,7 +157,7 @@ describe('a running operation', () => {
     await until(() => get(`/${started.id}`), ({ body }) => body.done > paused.body.done);
     const cancelled = await wish('cancel');
     expect(cancelled.body).toMatchObject({ state: 'cancelled', ended_at: expect.any(String) });
-    expect(cancelled.body.done).toBeLessThan(6);
+    expect(cancelled.body.done).toBeLessThan(20);
     expect((await wish('resume')).status).toBe(409);
     expect((await wish('pause')).status).toBe(409);
   });

@@ -93,7 +93,7 @@ describe('the policy of a binding', () => {
     if (trigger === 'post-login') {
       const action = { name: 'Add claims', supported_triggers: [{ id: trigger, version: 'v3' }], code: '', deploy: true };
       const { id } = (await callApi(app, headers, 'POST', '/actions/actions', action)).body;
-      await expect.poll(async () => (await callApi(app, headers, 'GET', `/actions/actions/${id}`)).body.deployed_version?.status, { timeout: 10_000 }).toBe('built');
+      await expect.poll(async () => (await callApi(app, headers, 'GET', `/actions/actions/${id}`)).body.deployed_version?.status).toBe('built');
       await callApi(app, headers, 'PATCH', path(trigger), { bindings: [{ ref: { type: 'action_id', value: id } }] });
     }
     const [before] = await bindings(trigger);
