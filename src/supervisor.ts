@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, renameSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { type Config, DEFAULT_PORT } from './config.ts';
 import { dataPaths, prepareDataDir } from './data-dir.ts';
@@ -96,7 +96,10 @@ export function createSupervisor(options: {
   }
 
   function writeRunning(facts: RunningUsher): void {
-    writeFileSync(dataPaths(config.dataDir).running, JSON.stringify(facts, null, 2));
+    const { running: file } = dataPaths(config.dataDir);
+    // Renamed: a script may read it at any moment.
+    writeFileSync(`${file}.new`, JSON.stringify(facts, null, 2));
+    renameSync(`${file}.new`, file);
   }
 
   /** Also when a role was started again: it may have another port. */

@@ -15,6 +15,7 @@ const ARTIFACT = 'io.zonky.test.postgres:embedded-postgres-binaries';
 const DUPLICATE_DATABASE = '42P04';
 const START_TIMEOUT_MS = 60_000;
 const LEFT_OVER = /pre-existing shared memory block|lock file .* already exists/;
+const PORT_TAKEN = /Address already in use/;
 const RECOVERS = 'automatic recovery in progress';
 const run = promisify(execFile);
 
@@ -63,9 +64,10 @@ export async function startPostgres(options: { folder?: string; port?: number } 
   if ((await entriesOf(data)).length === 0) {
     await run(join(programs, 'bin/initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'], { cwd: dir, ...asUser });
   }
-  const port = options.port ?? (await anyFreePort());
-  const admin = `postgres://postgres@127.0.0.1:${port}`;
-  const settings = ['listen_addresses=127.0.0.1', `port=${port}`, `unix_socket_directories=${dir}`, 'max_connections=200', ...(options.folder === undefined ? ['fsync=off'] : [])];
+  let port = options.port ?? (await anyFreePort());
+  let hasServed = false;
+  const admin = () => `postgres://postgres@127.0.0.1:${port}`;
+  const settings = ['listen_addresses=127.0.0.1', `unix_socket_directories=${dir}`, 'max_connections=200', ...(options.folder === undefined ? ['fsync=off'] : [])];
   let server: ChildProcess | undefined;
   /** Since its start. */
   let log = '';
@@ -75,7 +77,7 @@ export async function startPostgres(options: { folder?: string; port?: number } 
 
   function launch(): ChildProcess {
     log = '';
-    const [command, args] = dieWithParent(join(programs, 'bin/postgres'), ['-D', data, ...settings.flatMap((each) => ['-c', each])]);
+    const [command, args] = dieWithParent(join(programs, 'bin/postgres'), ['-D', data, ...[...settings, `port=${port}`].flatMap((each) => ['-c', each])]);
     const started = spawn(command, args, { cwd: dir, stdio: ['ignore', 'ignore', 'pipe'], ...asUser });
     started.stderr.on('data', (chunk: Buffer) => {
       log = (log + chunk.toString()).slice(-10_000);
@@ -88,12 +90,17 @@ export async function startPostgres(options: { folder?: string; port?: number } 
     if (isAlive()) return;
     launch();
     const giveUpAt = performance.now() + START_TIMEOUT_MS;
-    while (!(await answers(`${admin}/postgres`))) {
+    while (!(await answers(`${admin()}/postgres`))) {
       // What a server that was killed with -9 has left over ends by itself, a moment later.
       if (!isAlive() && LEFT_OVER.test(log) && performance.now() < giveUpAt) launch();
-      else if (!isAlive() || performance.now() > giveUpAt) throw new Error(`PostgreSQL does not start:\n${log}`);
+      // Somebody took it between our look and its own; nobody has been told of it yet.
+      else if (!isAlive() && PORT_TAKEN.test(log) && options.port === undefined && !hasServed && performance.now() < giveUpAt) {
+        port = await anyFreePort();
+        launch();
+      } else if (!isAlive() || performance.now() > giveUpAt) throw new Error(`PostgreSQL does not start:\n${log}`);
       await sleep(50);
     }
+    hasServed = true;
   }
 
   async function end(signal: NodeJS.Signals): Promise<number> {
@@ -120,14 +127,14 @@ export async function startPostgres(options: { folder?: string; port?: number } 
   return {
     async createDatabase() {
       const name = `usher_${++databases}`;
-      await query(`${admin}/postgres`, `create database ${name}`);
-      return `${admin}/${name}`;
+      await query(`${admin()}/postgres`, `create database ${name}`);
+      return `${admin()}/${name}`;
     },
     async ensureDatabase(name) {
-      await query(`${admin}/postgres`, `create database ${name}`).catch((error: Error & { code?: string }) => {
+      await query(`${admin()}/postgres`, `create database ${name}`).catch((error: Error & { code?: string }) => {
         if (error.code !== DUPLICATE_DATABASE) throw error;
       });
-      return `${admin}/${name}`;
+      return `${admin()}/${name}`;
     },
     port,
     kill: () => end('SIGKILL'),

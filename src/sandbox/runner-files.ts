@@ -31,7 +31,7 @@ export async function placeRunnerFiles(): Promise<RunnerFiles> {
   const folder = `usher-runner-${process.getuid?.() ?? 0}-${hash.digest('hex').slice(0, 16)}`;
   const dir = join(await realpath(tmpdir()), folder);
   const ensure = async (): Promise<void> => {
-    if (!(await isWhole(dir, names.length))) await place(dir);
+    if (!(await isWhole(dir, names.length))) await place(dir, names.length);
   };
   await ensure();
   return { dir, entry: join(dir, 'main.mjs'), ensure };
@@ -50,18 +50,26 @@ async function isWhole(dir: string, files: number): Promise<boolean> {
   }
 }
 
-/** Whole or not at all: written beside, then renamed. */
-async function place(dir: string): Promise<void> {
+/** Whole or not at all: written beside, then renamed. What another process has placed meanwhile stays: a sandbox may be starting from it. */
+async function place(dir: string, files: number): Promise<void> {
   const fresh = await mkdtemp(`${dir}-`);
   try {
     await promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', STRIP_PROGRAM, fresh], { env: {} });
     await chmod(fresh, 0o755);
-    await rm(dir, { recursive: true, force: true });
-    await rename(fresh, dir);
-  } catch (error) {
+    while (!(await renameTo(dir, fresh)) && !(await isWhole(dir, files))) await rm(dir, { recursive: true, force: true });
+  } finally {
     await rm(fresh, { recursive: true, force: true });
-    // Another process of ours was quicker.
+  }
+}
+
+/** @returns false when there is a folder already, with something in it. */
+async function renameTo(dir: string, fresh: string): Promise<boolean> {
+  try {
+    await rename(fresh, dir);
+    return true;
+  } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error;
+    return false;
   }
 }

@@ -53,8 +53,8 @@ export async function kill9(pid: number): Promise<void> {
 /** The numbers of the processors that a process may use. */
 export function processorsOf(pid: number): number[] {
   const [, mask] = /^Cpus_allowed:\s*(\S+)$/m.exec(readProc(pid, 'status')!)!;
-  const bits = BigInt(`0x${mask!.replaceAll(',', '')}`).toString(2);
-  return [...bits].toReversed().flatMap((bit, processor) => (bit === '1' ? [processor] : []));
+  const bits = BigInt(`0x${mask!.replaceAll(',', '')}`).toString(2).split('').toReversed();
+  return bits.flatMap((bit, processor) => (bit === '1' ? [processor] : []));
 }
 
 /** Resolves when none of these runs any more. */
