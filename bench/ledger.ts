@@ -11,7 +11,8 @@ import { idempotencyKeyOf } from '../src/store/ledger-rows.ts';
 export const CONNECTION = 'Username-Password-Authentication';
 export const PASSWORD = 'Correct-Horse-7';
 
-const LOOK_EVERY_MS = 100;
+/** Seldom: each look is work for what is measured. */
+const LOOK_EVERY_MS = 1_000;
 /** Failed registrations that one transaction writes: nobody else writes meanwhile. */
 const FAILED_AT_ONCE = 50;
 
