@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { sql } from 'kysely';
 import { newId, newUserId, nowIsoNanos } from '../../src/domain/ids.ts';
 import { DEFAULT_STEP_POLICY, type StepPolicy } from '../../src/domain/policy.ts';
 import { createRegister, type Register, type RegisterInput } from '../../src/registration/register.ts';
@@ -102,6 +103,12 @@ export function signUpOf(email: string, changes: Partial<RegisterInput> & { user
     log: { type: 'ss', item: { user_name: email, details: { prompts: [] } } },
     ...rest,
   };
+}
+
+/** The store with a clock that stands still: there, time passes by `letTimePass` alone, however slow the machine is. */
+export function withStandingClock(database: Database): Database {
+  const at = Date.now();
+  return { ...database, now: sql<number>`cast(${at} as bigint)` };
 }
 
 /** Makes `ms` pass for leases, retries and the outbox, by moving what the store has written down into the past. */

@@ -8,7 +8,7 @@ import { roomLeft } from '../../src/store/let-go.ts';
 import { createReleases, type Releases } from '../../src/store/releases.ts';
 import type { Row } from '../../src/store/schema.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
-import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
+import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore, withStandingClock } from '../helpers/stores.ts';
 import { endOf, failureOf, LEASE_MS, MINUTE, SECOND } from './steps.ts';
 
 const HOUR = 60 * MINUTE;
@@ -21,7 +21,7 @@ interface Line {
   flow: FlowStore;
   actionId: string;
   claim(index: number, options?: Partial<ClaimInput>): Promise<Claim>;
-  /** Claims them one after the other, a millisecond apart at least, so that each has its place in the queue. @returns why they wait. */
+  /** Claims them one after the other, a millisecond apart, so that each has its place in the queue. @returns why they wait. */
   hold(indexes: number[]): Promise<Claim[]>;
   succeed(index: number): Promise<void>;
   fail(index: number, error?: { retryable: boolean }): Promise<void>;
@@ -34,7 +34,7 @@ interface Line {
 
 describeEachStore('holding steps back', (fresh) => {
   async function line(count: number, policy: Partial<StepPolicy> = {}): Promise<Line> {
-    const usher = await prepareStore((await fresh()).open());
+    const usher = await prepareStore(withStandingClock((await fresh()).open()));
     const { database, keyring, ledger } = usher;
     await bindActions(usher, [{ name: 'Notify Slack', policy }]);
     const ids: string[] = [];
