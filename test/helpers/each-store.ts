@@ -14,7 +14,7 @@ export interface EmptyStore {
   dialect: 'sqlite' | 'postgres';
   /** File or URL. */
   place: string;
-  open(): Database;
+  open(options?: Parameters<typeof openSqlite>[1]): Database;
 }
 
 type Suite = (fresh: () => Promise<EmptyStore>, postgres: () => PostgresServer) => void;
@@ -49,8 +49,8 @@ export function describeEachStore(title: string, suite: Suite, dialects: EmptySt
       return {
         dialect,
         place,
-        open() {
-          const database = dialect === 'sqlite' ? openSqlite(place) : openPostgres(place);
+        open(options) {
+          const database = dialect === 'sqlite' ? openSqlite(place, options) : openPostgres(place);
           opened.push(database);
           return database;
         },

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
+import { sql } from 'kysely';
 import { newId, newUserId, nowIsoNanos } from '../../src/domain/ids.ts';
 import { DEFAULT_STEP_POLICY, type StepPolicy } from '../../src/domain/policy.ts';
 import { createRegister, type Register, type RegisterInput } from '../../src/registration/register.ts';
-import type { Database } from '../../src/store/database.ts';
+import { type Database, storeNow } from '../../src/store/database.ts';
 import { createKeyring, type Keyring } from '../../src/store/keyring.ts';
 import { createLedger, type Ledger } from '../../src/store/ledger.ts';
 import { migrate } from '../../src/store/migrate.ts';
@@ -22,6 +23,17 @@ export interface TestStore {
 
 /** The same in every process of a test. */
 export const TEST_MASTER_KEY = createHash('sha256').update('a master key for tests').digest();
+
+/**
+ * Opens a store as often as so many calls at once need it. On PostgreSQL each database has ten connections, which are made
+ * here: whoever waits for one is refused after a few seconds.
+ */
+export async function openFor(calls: number, open: () => Database): Promise<Database[]> {
+  const databases = [open()];
+  if (databases[0]!.dialect === 'postgres') while (databases.length * 10 < calls) databases.push(open());
+  for (const database of databases) await Promise.all(Array.from({ length: 10 }, () => storeNow(database)));
+  return databases;
+}
 
 /** Brings an empty store to its tables and keys, with one connection in it. Harmless to repeat on the same store. */
 export async function prepareStore(database: Database): Promise<TestStore> {
@@ -102,6 +114,12 @@ export function signUpOf(email: string, changes: Partial<RegisterInput> & { user
     log: { type: 'ss', item: { user_name: email, details: { prompts: [] } } },
     ...rest,
   };
+}
+
+/** The store with a clock that stands still: there, time passes by `letTimePass` alone, however slow the machine is. */
+export function withStandingClock(database: Database): Database {
+  const at = Date.now();
+  return { ...database, now: sql<number>`cast(${at} as bigint)` };
 }
 
 /** Makes `ms` pass for leases, retries and the outbox, by moving what the store has written down into the past. */

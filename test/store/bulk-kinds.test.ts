@@ -142,7 +142,7 @@ describeEachStore('a bulk operation of the kind', (fresh) => {
 
     const both = started.map(() => runner());
     for (const each of both) each.start();
-    await expect.poll(async () => (await operations.list({ state: 'done', limit: 10 })).length, { timeout: 20_000 }).toBe(2);
+    await expect.poll(async () => (await operations.list({ state: 'done', limit: 10 })).length).toBe(2);
     await Promise.all(both.map((each) => each.stop()));
 
     expect((await states(usher)).filter((state) => state.startsWith('Count'))).toEqual(['Count: pending']);

@@ -2,13 +2,14 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import type { StepPolicy } from '../../src/domain/policy.ts';
+import type { Database } from '../../src/store/database.ts';
 import { createFlowStore, type FlowStore } from '../../src/store/flow.ts';
-import type { Claim, ClaimInput } from '../../src/store/ledger.ts';
+import { type Claim, type ClaimInput, createLedger, type Ledger } from '../../src/store/ledger.ts';
 import { roomLeft } from '../../src/store/let-go.ts';
 import { createReleases, type Releases } from '../../src/store/releases.ts';
 import type { Row } from '../../src/store/schema.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
-import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
+import { bindActions, letTimePass, openFor, prepareStore, signUpOf, type TestStore, withStandingClock } from '../helpers/stores.ts';
 import { endOf, failureOf, LEASE_MS, MINUTE, SECOND } from './steps.ts';
 
 const HOUR = 60 * MINUTE;
@@ -20,8 +21,10 @@ interface Line {
   releases: Releases;
   flow: FlowStore;
   actionId: string;
-  claim(index: number, options?: Partial<ClaimInput>): Promise<Claim>;
-  /** Claims them one after the other, a millisecond apart at least, so that each has its place in the queue. @returns why they wait. */
+  claim(index: number, options?: Partial<ClaimInput>, by?: Pick<Ledger, 'claimStep'>): Promise<Claim>;
+  /** The store once more, as another process has it. */
+  open(): Database;
+  /** Claims them one after the other, a millisecond apart, so that each has its place in the queue. @returns why they wait. */
   hold(indexes: number[]): Promise<Claim[]>;
   succeed(index: number): Promise<void>;
   fail(index: number, error?: { retryable: boolean }): Promise<void>;
@@ -34,7 +37,8 @@ interface Line {
 
 describeEachStore('holding steps back', (fresh) => {
   async function line(count: number, policy: Partial<StepPolicy> = {}): Promise<Line> {
-    const usher = await prepareStore((await fresh()).open());
+    const { open } = await fresh();
+    const usher = await prepareStore(withStandingClock(open()));
     const { database, keyring, ledger } = usher;
     await bindActions(usher, [{ name: 'Notify Slack', policy }]);
     const ids: string[] = [];
@@ -44,8 +48,8 @@ describeEachStore('holding steps back', (fresh) => {
       return ids.map((id) => rows.find((row) => row.registration_id === id)!);
     };
     const first = await steps();
-    const claim = (index: number, options: Partial<ClaimInput> = {}) =>
-      ledger.claimStep({ registrationId: ids[index]!, stepId: first[index]!.id, phase: first[index]!.phase, workerId: 'worker-1', leaseMs: LEASE_MS, ...options });
+    const claim: Line['claim'] = (index, options = {}, by = ledger) =>
+      by.claimStep({ registrationId: ids[index]!, stepId: first[index]!.id, phase: first[index]!.phase, workerId: 'worker-1', leaseMs: LEASE_MS, ...options });
     const claimed = async (index: number) => {
       const { phase } = (await steps())[index]!;
       const answer = await claim(index, { phase });
@@ -61,6 +65,7 @@ describeEachStore('holding steps back', (fresh) => {
       flow: createFlowStore({ database, keyring }),
       actionId: first[0]!.action_id,
       claim,
+      open: () => ({ ...open(), now: database.now }),
       async hold(indexes) {
         const claims: Claim[] = [];
         for (const index of indexes) {
@@ -369,9 +374,10 @@ describeEachStore('holding steps back', (fresh) => {
   });
 
   test('a step that comes while its pause ends is let go, or begins', async () => {
-    const { usher, claim, releases, flow, actionId, steps } = await line(40);
+    const { usher, claim, releases, flow, actionId, steps, open } = await line(40);
     await flow.pauseAction(actionId, 'client1');
-    await Promise.all([...Array.from({ length: 40 }, (_, index) => claim(index)), flow.resumeAction(actionId, 'client1')]);
+    const ledgers = (await openFor(40, open)).map((database) => createLedger({ ...usher, database }));
+    await Promise.all([...Array.from({ length: 40 }, (_, index) => claim(index, {}, ledgers[index % ledgers.length])), flow.resumeAction(actionId, 'client1')]);
     for (let rounds = 0; rounds < 5; rounds++) {
       await releases.round();
       await letTimePass(usher, SECOND);

@@ -3,7 +3,7 @@ import { newId } from '../../src/domain/ids.ts';
 import type { StepPolicy } from '../../src/domain/policy.ts';
 import { createLedgerCommands, type CommandResult, type RedriveOptions } from '../../src/store/ledger-commands.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
-import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
+import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore, withStandingClock } from '../helpers/stores.ts';
 import { endOf, failureOf, MINUTE, park, PATIENT, registered, THREW } from './steps.ts';
 
 const BROKEN = { error: { ...THREW, retryable: false } };
@@ -81,7 +81,7 @@ const SAID: Record<keyof typeof REACHED, [cancel: object, skip: object, retryNow
 
 describeEachStore('ledger: what people ask for', (fresh) => {
   async function store(): Promise<Commands> {
-    return await withCommands(await prepareStore((await fresh()).open()));
+    return await withCommands(await prepareStore(withStandingClock((await fresh()).open())));
   }
 
   test.each(Object.keys(REACHED))('what is asked of a step that is %s is done, or refused with the reason', async (state) => {

@@ -3,9 +3,9 @@ import { expect, test } from 'vitest';
 import { afterFailure, DEFAULT_STEP_POLICY, type Phase, type StepPolicy } from '../../src/domain/policy.ts';
 import type { AttemptEnd } from '../../src/store/ledger.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
-import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
+import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore, withStandingClock } from '../helpers/stores.ts';
 
-/** The model's clock goes in these; leases and delays lie far from its multiples, so that the test's own time does not matter. */
+/** The model's clock goes in these; leases and delays lie between its multiples. */
 const TICK_MS = 10_000;
 const LEASE_MS = 25_000;
 const ROUNDS = { sqlite: 150, postgres: 40 };
@@ -57,7 +57,7 @@ interface ModelAttempt {
 describeEachStore('ledger', (fresh) => {
   test('does what the model says, whatever is claimed, lost, renewed, settled twice or late', { timeout: 280_000 }, async () => {
     const store = await fresh();
-    const usher = await prepareStore(store.open());
+    const usher = await prepareStore(withStandingClock(store.open()));
     await bindActions(usher, POLICIES.map((policy, index) => ({ name: `Action ${index}`, policy })));
     let signUps = 0;
 

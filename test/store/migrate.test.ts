@@ -3,6 +3,7 @@ import { createClientGrantStore } from '../../src/store/client-grants.ts';
 import { createClientStore, MANAGEMENT_AUDIENCE } from '../../src/store/clients.ts';
 import * as initial from '../../src/store/migrations/0001-initial.ts';
 import { migrate, StoreNewerError } from '../../src/store/migrate.ts';
+import { migrateStore } from '../../src/store/open-store.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
 import { prepareStore, signUpOf } from '../helpers/stores.ts';
 
@@ -39,7 +40,8 @@ describeEachStore('migrations', (fresh) => {
     const store = await fresh();
     const databases = Array.from({ length: 4 }, () => store.open());
 
-    await Promise.all(databases.map((database) => migrate(database)));
+    const place = { databaseUrl: store.dialect === 'postgres' ? store.place : null, file: store.place };
+    await Promise.all(databases.map((database) => migrateStore(place, database)));
 
     for (const database of databases) expect(await database.db.selectFrom('registration').selectAll().execute()).toEqual([]);
   });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { newId } from '../../src/domain/ids.ts';
 import { describeEachStore } from '../helpers/each-store.ts';
-import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore } from '../helpers/stores.ts';
+import { bindActions, letTimePass, prepareStore, signUpOf, type TestStore, withStandingClock } from '../helpers/stores.ts';
 
 const MINUTE = 60_000;
 const LEASE = { limit: 100, leaseMs: 15_000 };
@@ -14,7 +14,7 @@ async function register(usher: TestStore, count: number): Promise<string[]> {
 
 describeEachStore('outbox', (fresh) => {
   async function store(): Promise<TestStore> {
-    const usher = await prepareStore((await fresh()).open());
+    const usher = await prepareStore(withStandingClock((await fresh()).open()));
     await bindActions(usher, [{ name: 'Notify Slack' }]);
     return usher;
   }
@@ -51,10 +51,10 @@ describeEachStore('outbox', (fresh) => {
     const usher = await store();
     const [id] = await register(usher, 1);
     expect(await usher.outbox.claimDue(LEASE)).toHaveLength(1);
-    await letTimePass(usher, LEASE.leaseMs - 2000);
+    await letTimePass(usher, LEASE.leaseMs - 1);
     expect(await usher.outbox.claimDue(LEASE)).toEqual([]);
 
-    await letTimePass(usher, 2001);
+    await letTimePass(usher, 1);
 
     expect(await usher.outbox.claimDue(LEASE)).toMatchObject([{ registrationId: id, dueSeq: 1 }]);
   });

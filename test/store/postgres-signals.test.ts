@@ -9,7 +9,7 @@ import { startTcpProxy } from '../helpers/tcp-proxy.ts';
 
 const CHANNEL = 'registration-due';
 /** Nobody looks here without a signal. */
-const AT_ONCE = { timeout: 5_000, interval: 5 };
+const AT_ONCE = { timeout: 25_000, interval: 5 };
 const PATIENTLY = { timeout: 25_000, interval: 20 };
 
 describeEachStore('signals between processes', (fresh, postgres) => {

@@ -15,7 +15,7 @@ function signUpElsewhere(store: EmptyStore, prefix: string, count: number): { ch
 }
 
 describeEachStore('several processes on one store', (fresh) => {
-  test('sign-ups of two processes and the claims of a third go on side by side', async () => {
+  test('sign-ups of two processes and the claims of a third go on side by side', { timeout: 280_000 }, async () => {
     const store = await fresh();
     const usher = await prepareStore(store.open());
     await bindActions(usher, [{ name: 'Notify Slack' }]);
@@ -23,8 +23,7 @@ describeEachStore('several processes on one store', (fresh) => {
 
     const processes = ['ann', 'bob'].map((prefix) => signUpElsewhere(store, prefix, count));
     let done = 0;
-    const deadline = performance.now() + 45_000;
-    while (done < 2 * count && performance.now() < deadline) {
+    while (done < 2 * count) {
       for (const due of await usher.outbox.claimDue({ limit: 20, leaseMs: 60_000 })) {
         const [step] = await usher.ledger.loadOpenSteps(due.registrationId);
         const claim = await usher.ledger.claimStep({ registrationId: due.registrationId, stepId: step!.stepId, phase: 'quick', workerId: 'w', leaseMs: 30_000 });

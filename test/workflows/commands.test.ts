@@ -6,7 +6,6 @@ import { createHarness, fails, hanging, type Harness, HOUR, MINUTE, SECOND, succ
 
 const WAIT = { onFailure: 'wait' } as const;
 const DONE = { changed: true };
-const PATIENCE = { timeout: 15_000 };
 
 let harness: Harness;
 beforeAll(async () => {
@@ -42,13 +41,13 @@ describe('cancelling', () => {
     const { seen, script } = hanging();
     const id = await harness.register([{ name: 'Runs', script }, { name: 'After', script: succeeds }]);
     await harness.dispatch();
-    await expect.poll(() => harness.attemptsOf('Runs').length, PATIENCE).toBe(1);
+    await expect.poll(() => harness.attemptsOf('Runs').length).toBe(1);
 
     expect(await harness.ask((commands, tx) => commands.cancel(tx, id))).toEqual(DONE);
     expect(await read(id)).toMatchObject({ state: 'closed', outcome: 'cancelled' });
 
-    await expect.poll(() => seen.killed, PATIENCE).toBe(1);
-    await expect.poll(() => workflowOf(id), PATIENCE).toMatchObject({ ended: true });
+    await expect.poll(() => seen.killed).toBe(1);
+    await expect.poll(() => workflowOf(id)).toMatchObject({ ended: true });
     const { outcome, steps } = await read(id);
     expect(outcome).toBe('cancelled');
     expect(steps[0]!.attempts).toMatchObject([{ outcome: 'cancelled', counted: false }]);
@@ -63,7 +62,7 @@ describe('cancelling', () => {
 
     expect(await harness.ask((commands, tx) => commands.cancel(tx, id))).toEqual(DONE);
 
-    await expect.poll(() => workflowOf(id), PATIENCE).toMatchObject({ ended: true });
+    await expect.poll(() => workflowOf(id)).toMatchObject({ ended: true });
     await later(2 * HOUR);
     expect(harness.attemptsOf('Never')).toHaveLength(before);
     expect(await statesOf(id)).toEqual(['cancelled', 'succeeded']);
@@ -72,7 +71,7 @@ describe('cancelling', () => {
   it('leaves nothing behind that was cancelled before Temporal had heard of it', async () => {
     const id = await harness.register([{ name: 'A', script: succeeds }]);
     await harness.ask((commands, tx) => commands.cancel(tx, id));
-    await expect.poll(() => workflowOf(id), PATIENCE).toMatchObject({ ended: true });
+    await expect.poll(() => workflowOf(id)).toMatchObject({ ended: true });
     expect(harness.made).toEqual([]);
     expect(await read(id)).toMatchObject({ outcome: 'cancelled', dueAt: null });
   });
@@ -88,7 +87,7 @@ describe('skipping', () => {
 
     expect(await harness.ask((commands, tx) => commands.skip(tx, id, stepId))).toEqual(DONE);
 
-    await expect.poll(() => read(id), PATIENCE).toMatchObject({ state: 'closed', outcome: 'succeeded', steps: [{ state: 'skipped' }, { state: 'succeeded' }] });
+    await expect.poll(() => read(id)).toMatchObject({ state: 'closed', outcome: 'succeeded', steps: [{ state: 'skipped' }, { state: 'succeeded' }] });
     await later(2 * HOUR);
     expect(harness.attemptsOf('A')).toHaveLength(before);
   });
@@ -97,12 +96,12 @@ describe('skipping', () => {
     const { seen, script } = hanging();
     const id = await harness.register([{ name: 'Runs', script }, { name: 'After', script: succeeds }]);
     await harness.dispatch();
-    await expect.poll(() => harness.attemptsOf('Runs').length, PATIENCE).toBe(1);
+    await expect.poll(() => harness.attemptsOf('Runs').length).toBe(1);
     const stepId = (await read(id)).steps[0]!.id;
 
     await harness.ask((commands, tx) => commands.skip(tx, id, stepId));
 
-    await expect.poll(() => statesOf(id), PATIENCE).toEqual(['skipped', 'succeeded']);
+    await expect.poll(() => statesOf(id)).toEqual(['skipped', 'succeeded']);
     expect(seen.killed).toBe(1);
   });
 
@@ -114,7 +113,7 @@ describe('skipping', () => {
 
     await harness.ask((commands, tx) => commands.skip(tx, id, stepId));
 
-    await expect.poll(() => read(id), PATIENCE).toMatchObject({ state: 'closed', outcome: 'succeeded', steps: [{ state: 'skipped' }, { state: 'succeeded' }] });
+    await expect.poll(() => read(id)).toMatchObject({ state: 'closed', outcome: 'succeeded', steps: [{ state: 'skipped' }, { state: 'succeeded' }] });
   });
 });
 
@@ -135,16 +134,16 @@ describe('retrying now', () => {
     await later(15 * MINUTE);
     expect(harness.attemptsOf('A')).toHaveLength(before + 1);
     expect(await harness.ask((commands, tx) => commands.retryNow(tx, id, null))).toEqual(DONE);
-    await expect.poll(() => read(id), PATIENCE).toMatchObject({ state: 'closed', outcome: 'succeeded' });
+    await expect.poll(() => read(id)).toMatchObject({ state: 'closed', outcome: 'succeeded' });
     expect(new Set(harness.made.filter(({ action }) => action === 'A').map((made) => made.idempotencyKey)).size).toBe(1);
   });
 
   it('does not wait for a quick retry either', async () => {
     const id = await harness.register([{ name: 'A', script: ({ attempt }) => (attempt === 1 ? { error: {}, calls: [{ status: 429, retryAfterMs: 20 * SECOND }] } : {}) }]);
     await harness.dispatch();
-    await expect.poll(async () => (await read(id)).steps[0]!.nextAt, PATIENCE).not.toBeNull();
+    await expect.poll(async () => (await read(id)).steps[0]!.nextAt).not.toBeNull();
     expect(await harness.ask((commands, tx) => commands.retryNow(tx, id, null))).toEqual(DONE);
-    await expect.poll(() => read(id), PATIENCE).toMatchObject({ outcome: 'succeeded' });
+    await expect.poll(() => read(id)).toMatchObject({ outcome: 'succeeded' });
     expect(harness.attemptsOf('A')[1]! - harness.attemptsOf('A')[0]!).toBeLessThan(15 * SECOND);
   });
 });
@@ -181,8 +180,8 @@ describe('redriving', () => {
 
     expect(await harness.ask((commands, tx) => commands.redrive(tx, id, { steps: 'all', version: 'pinned' }))).toEqual(DONE);
 
-    await expect.poll(() => read(id), PATIENCE).toMatchObject({ state: 'closed', outcome: 'succeeded' });
-    await expect.poll(() => workflowOf(id), PATIENCE).toMatchObject({ ended: true });
+    await expect.poll(() => read(id)).toMatchObject({ state: 'closed', outcome: 'succeeded' });
+    await expect.poll(() => workflowOf(id)).toMatchObject({ ended: true });
     expect((await workflowOf(id)).runId).not.toBe(runId);
     expect(harness.made.map(({ action }) => action)).toEqual(['A', 'B', 'A', 'B']);
     const [a1, b1, a2, b2] = harness.made.map(({ idempotencyKey }) => idempotencyKey);
@@ -194,7 +193,7 @@ describe('redriving', () => {
     const { seen, script } = hanging();
     const id = await harness.register([{ name: 'Runs', script }, { name: 'After', script: succeeds }]);
     await harness.dispatch();
-    await expect.poll(() => harness.attemptsOf('Runs').length, PATIENCE).toBe(1);
+    await expect.poll(() => harness.attemptsOf('Runs').length).toBe(1);
 
     await harness.start(id);
     expect(await harness.ask((commands, tx) => commands.redrive(tx, id, { steps: 'all', version: 'pinned' }))).toEqual(DONE);
@@ -206,10 +205,10 @@ describe('redriving', () => {
       asked.push(Date.now());
       return await isStepOpen(stepId);
     };
-    await expect.poll(() => asked.length, PATIENCE).toBeGreaterThanOrEqual(2);
+    await expect.poll(() => asked.length).toBeGreaterThanOrEqual(2);
     seen.succeed();
 
-    await expect.poll(() => statesOf(id), PATIENCE).toEqual(['succeeded', 'succeeded']);
+    await expect.poll(() => statesOf(id)).toEqual(['succeeded', 'succeeded']);
     expect(seen.killed).toBe(0);
     expect(harness.made.map(({ action }) => action)).toEqual(['Runs', 'After']);
   });
@@ -222,7 +221,7 @@ describe('redriving', () => {
 
     await harness.ask((commands, tx) => commands.redrive(tx, id, { steps: 'failed', version: 'pinned' }));
 
-    await expect.poll(() => read(id), PATIENCE).toMatchObject({ state: 'closed', outcome: 'succeeded' });
+    await expect.poll(() => read(id)).toMatchObject({ state: 'closed', outcome: 'succeeded' });
     expect(harness.attemptsOf('A')).toHaveLength(1);
   });
 });

@@ -116,13 +116,13 @@ describe.each([
     await harness.dispatch();
     const held = async () => (await harness.database.db.selectFrom('step').select('id').where('held_reason', 'is not', null).execute()).length;
     for (let running = 0; running < 3; running++) {
-      await expect.poll(held, { timeout: 10_000 }).toBe(2 - running);
-      await expect.poll(() => ends.length, { timeout: 10_000 }).toBe(running + 1);
+      await expect.poll(held).toBe(2 - running);
+      await expect.poll(() => ends.length).toBe(running + 1);
       ends[running]!();
-      if (running < 2) await expect.poll(held, { timeout: 10_000 }).toBe(1 - running);
+      if (running < 2) await expect.poll(held).toBe(1 - running);
       await harness.dispatch();
     }
-    await expect.poll(() => outcomes(ids), { timeout: 10_000 }).toEqual(['succeeded', 'succeeded', 'succeeded']);
+    await expect.poll(() => outcomes(ids)).toEqual(['succeeded', 'succeeded', 'succeeded']);
     expect(ends).toHaveLength(3);
   });
 });

@@ -60,6 +60,8 @@ export interface Made {
   action: string;
   attempt: number;
   atMs: number;
+  /** As the ledger has decided at its end: until the next one. */
+  delayMs?: number;
   idempotencyKey: string;
 }
 
@@ -76,6 +78,8 @@ export interface Harness {
   made: Made[];
   /** When each attempt at the Action was made, as in `made`. */
   attemptsOf(action: string): number[];
+  /** After which each attempt at the Action was to be followed by the next, as in `made`. */
+  delaysOf(action: string): number[];
   /** Commits a registration with these Actions bound, in order. */
   register(actions: { name: string; script: Script; policy?: Partial<StepPolicy> }[]): Promise<string>;
   start(registrationId: string): Promise<WorkflowHandle<typeof userRegistration>>;
@@ -124,7 +128,17 @@ export async function createHarness(options: {
   const database = { ...store, get now() { return sql<number>`cast(${now} as bigint)`; } };
   const keyring = createKeyring(database, randomBytes(32));
   await keyring.prepare();
-  const ledger = createLedger({ database, keyring });
+  const madeById = new Map<string, Made>();
+  const { settleAttempt, ...others } = createLedger({ database, keyring });
+  const ledger: Ledger = {
+    ...others,
+    async settleAttempt(end) {
+      const settled = await settleAttempt(end);
+      const attempt = madeById.get(end.attemptId);
+      if (attempt !== undefined && 'delayMs' in settled) attempt.delayMs = settled.delayMs;
+      return settled;
+    },
+  };
   const releases = createReleases({ database });
   await database.db.insertInto('connection')
     .values({ id: 'con_1', name: 'Username-Password-Authentication', strategy: 'auth0', options: '{}', metadata: '{}', created_at: now })
@@ -143,7 +157,9 @@ export async function createHarness(options: {
 
   async function run(invocation: Invocation, options: { signal?: AbortSignal } = {}): Promise<InvocationResult> {
     const usher = invocation.event['usher'] as { attempt: number; idempotency_key: string };
-    made.push({ action: invocation.version.actionName, attempt: usher.attempt, atMs: now - startedAt, idempotencyKey: usher.idempotency_key });
+    const begun: Made = { action: invocation.version.actionName, attempt: usher.attempt, atMs: now - startedAt, idempotencyKey: usher.idempotency_key };
+    made.push(begun);
+    madeById.set(invocation.id, begun);
     const step = await scripts.get(invocation.version.id)!({ attempt: usher.attempt, now: now - startedAt, signal: options.signal ?? new AbortController().signal });
     if (step === 'not-run') return { outcome: 'not-run', reason: 'no free slot', delayMs: 30_000 };
     if ('outcome' in step) return step;
@@ -224,6 +240,7 @@ export async function createHarness(options: {
     flow: createFlowStore({ database, keyring }),
     made,
     attemptsOf: (action) => made.filter((each) => each.action === action).map(({ atMs }) => atMs),
+    delaysOf: (action) => made.flatMap((each) => (each.action === action ? (each.delayMs ?? []) : [])),
     async register(actions) {
       const registrationId = newId();
       await database.transaction(async (tx) => {

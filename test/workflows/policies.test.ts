@@ -13,15 +13,13 @@ afterAll(async () => {
   await harness.close();
 });
 
-/** The pauses between the attempts, in seconds: none shorter, and longer only by what a busy machine takes. */
+/** The pauses between the attempts, in seconds: decided so, and none shorter. Longer ones are a busy machine's. */
 function expectPauses(action: string, seconds: number[]): void {
+  expect(harness.delaysOf(action), action).toEqual(seconds.map((each) => each * SECOND));
   const attempts = harness.attemptsOf(action);
   const pauses = attempts.slice(1).map((at, i) => (at - attempts[i]!) / SECOND);
   expect(pauses, action).toHaveLength(seconds.length);
-  for (const [i, expected] of seconds.entries()) {
-    expect(pauses[i], action).toBeGreaterThanOrEqual(expected);
-    expect(pauses[i], action).toBeLessThan(expected * 1.2 + 3);
-  }
+  for (const [i, expected] of seconds.entries()) expect(pauses[i], action).toBeGreaterThanOrEqual(expected);
 }
 
 describe('retry', () => {

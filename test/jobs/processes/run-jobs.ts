@@ -1,4 +1,4 @@
-/** Works on the jobs of the store given until it is killed; prints the place of each user that it has just moved past. */
+/** Works on the jobs of the store given; kills itself just before it commits the n-th user that it moves past. */
 import { pino } from 'pino';
 import { readUser } from '../../../src/http/jobs/import-user.ts';
 import { createJobRunner } from '../../../src/jobs/job-runner.ts';
@@ -8,16 +8,17 @@ import { openPostgres } from '../../../src/store/postgres.ts';
 import { openSqlite } from '../../../src/store/sqlite.ts';
 import { prepareStore } from '../../helpers/stores.ts';
 
-const [, , place = ''] = process.argv;
+const [, , place = '', last] = process.argv;
 const database = place.startsWith('postgres:') ? openPostgres(place) : openSqlite(place);
 const usher = await prepareStore(database);
 const jobs = createJobStore(usher);
-const counting = {
+let passed = 0;
+const deadly = {
   ...jobs,
   async advance(...args: Parameters<typeof jobs.advance>) {
     await jobs.advance(...args);
-    process.stdout.write(`${args[1].position}\n`);
+    if (++passed === Number(last)) process.kill(process.pid, 'SIGKILL');
   },
 };
-createJobRunner({ jobs, work: { users_import: createUsersImport({ ...usher, jobs: counting, readUser }) }, logger: pino({ level: 'silent' }), pollMs: 20 }).start();
+createJobRunner({ jobs, work: { users_import: createUsersImport({ ...usher, jobs: deadly, readUser }) }, logger: pino({ level: 'silent' }), pollMs: 20 }).start();
 setInterval(() => undefined, 60_000);
