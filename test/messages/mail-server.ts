@@ -123,11 +123,11 @@ export async function startSmsGateway(): Promise<SmsGateway> {
   return gateway;
 }
 
-/** Waits for a condition; throws after 20 s. */
-export async function until(isTrue: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const giveUpAt = performance.now() + 20_000;
+/** Waits for a condition; throws when it does not come within `limitMs`. */
+export async function until(isTrue: () => boolean | Promise<boolean>, what: string, limitMs = 20_000): Promise<void> {
+  const giveUpAt = performance.now() + limitMs;
   while (!(await isTrue())) {
-    if (performance.now() > giveUpAt) throw new Error(`waited 20 s for ${what}`);
+    if (performance.now() > giveUpAt) throw new Error(`waited ${limitMs / 1000} s for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

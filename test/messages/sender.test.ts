@@ -108,20 +108,21 @@ describeEachStore('messages', (fresh) => {
     const first = await startMailServer();
     await first.close();
     const sender = await startSenders(usher, { smtp: { url: first.url, from: FROM } });
-    await write(usher, mailTo('ada@example.com'));
-    const pauses: number[] = [];
-    for (let failures = 1; failures <= 3; failures++) {
+    const makeDue = () => usher.database.db.updateTable('message').set({ due_at: 1 }).execute();
+    for (const [before, pauseMs] of [5_000, 10_000, 20_000].entries()) {
+      const earliest = Date.now() + pauseMs;
+      await (before === 0 ? write(usher, mailTo('ada@example.com')) : makeDue());
       sender.wake();
-      await until(async () => (await rows(usher))[0]?.failures === failures, `failure ${failures}`);
+      await until(async () => (await rows(usher))[0]?.failures === before + 1, `failure ${before + 1}`);
       const [row] = await rows(usher);
       expect(row).toMatchObject({ state: 'due', error: expect.stringContaining('ESOCKET') });
-      pauses.push(Math.round((row!.due_at! - Date.now()) / 1000));
-      await usher.database.db.updateTable('message').set({ due_at: 1 }).execute();
+      expect(row!.due_at).toBeGreaterThanOrEqual(earliest);
+      // PostgreSQL rounds its time, also up.
+      expect(row!.due_at).toBeLessThanOrEqual(Date.now() + 1 + pauseMs);
     }
-    expect(pauses).toEqual([5, 10, 20]);
 
     const server = await mailServer({ port: Number(new URL(first.url).port) });
-    await usher.database.db.updateTable('message').set({ due_at: 1 }).execute();
+    await makeDue();
     sender.wake();
     expect((await server.wait(1))[0]?.to).toEqual(['ada@example.com']);
   });
@@ -186,7 +187,7 @@ describeEachStore('messages', (fresh) => {
     await sender.stop();
 
     // The server's greeting is waited for 10 s otherwise.
-    expect(performance.now() - startedAt).toBeLessThan(6_000);
+    expect(performance.now() - startedAt).toBeLessThan(9_000);
     const server = await mailServer();
     await startSenders(usher, { smtp: { url: server.url, from: FROM } }, true);
     expect(await server.wait(1)).toMatchObject([{ to: ['ada@example.com'] }]);
@@ -225,8 +226,8 @@ describeEachStore('messages', (fresh) => {
     expect(left).toBeGreaterThan(0);
 
     await startSenders(usher, { smtp: { url: server.url, from: FROM } }, true);
-    await until(async () => (await rows(usher)).length === 0, 'the outbox to be empty');
+    await until(async () => (await rows(usher)).length === 0, 'the outbox to be empty', 120_000);
     const received = new Set(server.mails.flatMap((mail) => mail.to));
     expect(committed.filter((address) => !received.has(address))).toEqual([]);
-  });
+  }, 180_000);
 });

@@ -9,10 +9,8 @@ test('a collector that is away holds nothing up, and the log says that traces ar
   const tracing = await startTracing({ endpoint: 'http://127.0.0.1:1', service: 'usher-api', version: 'test', logger });
   const self = tracing.begin(null);
   tracing.record({ self, parent: null, name: 'a span', kind: 'internal', startedAt: Date.now(), endedAt: Date.now(), attributes: {} });
-  const startedAt = performance.now();
   await tracing.close();
-  expect(performance.now() - startedAt).toBeLessThan(5_000);
-  await expect.poll(() => logged.join(''), { timeout: 20_000 }).toContain('traces could not be sent');
+  expect(logged.join('')).toMatch(/did not take the last ones within 3 s.*traces could not be sent/);
 });
 
 test('without an endpoint, traces are off', async () => {

@@ -37,7 +37,7 @@ beforeAll(async () => {
   expect((await usher.signUp('denied@example.com')).status).toBe(400);
   expect((await usher.signUp('ada@example.com', { 'x-request-id': 'my-request/1' })).status).toBe(200);
   expect((await usher.signUp('ada@example.com')).status).toBe(400);
-  await until('the registration is closed', () => readRegistration(usher.dataDir, 'ada@example.com')?.outcome === 'succeeded');
+  await until('the registration is closed', () => readRegistration(usher.dataDir, 'ada@example.com')?.outcome === 'succeeded', 90_000);
 });
 afterAll(async () => {
   await usher?.close();
@@ -63,12 +63,14 @@ test('a sign-up, its Actions, attempts and outgoing requests are counted by the 
   expect(valueOf(worker, 'usher_registrations_closed_total', { outcome: 'succeeded' })).toBe(1);
   expect(valueOf(worker, 'usher_sandbox_wait_seconds_count', { pool: 'actions', result: 'go' })).toBe(3);
   for (const [role, each] of [['api', api], ['worker', worker]] as const) {
+    // What Temporal or the store is asked for at a scrape is missing in one that has waited for it too long.
+    const asked = async () => {
+      const latest = await scrape(ops[role]);
+      return ['usher_ready', 'usher_temporal_reachable', 'usher_outbox_registrations', 'usher_outbox_oldest_age_seconds'].map((name) => valueOf(latest, name));
+    };
+    await expect.poll(asked, { message: role }).toEqual([1, 1, 0, 0]);
     expect(valueOf(each, 'usher_build_info', { role }), role).toBe(1);
-    expect(valueOf(each, 'usher_ready'), role).toBe(1);
-    expect(valueOf(each, 'usher_temporal_reachable'), role).toBe(1);
     expect(valueOf(each, 'usher_sandbox_processes'), role).toBeGreaterThan(0);
-    expect(valueOf(each, 'usher_outbox_registrations'), role).toBe(0);
-    expect(valueOf(each, 'usher_outbox_oldest_age_seconds'), role).toBe(0);
     expect(valueOf(each, 'nodejs_eventloop_lag_p99_seconds'), role).toBeGreaterThan(0);
   }
   // Temporal's own, of the SDK's core, beside ours.
@@ -107,8 +109,12 @@ test('no metric holds an e-mail, a user id or what an Action was told', async ()
 test('each role answers /healthz and /readyz on a port of its own, and the public port has no /metrics', async () => {
   for (const origin of [ops.api, ops.worker]) {
     expect((await fetch(`${origin}/healthz`)).status).toBe(200);
-    const ready = await fetch(`${origin}/readyz`);
-    expect([ready.status, await ready.json()]).toEqual([200, { status: 'ready', degraded: {} }]);
+    const ready = async () => {
+      const response = await fetch(`${origin}/readyz`);
+      return [response.status, await response.json()];
+    };
+    // One that Temporal answers too late, on a busy machine, says so.
+    await expect.poll(ready).toEqual([200, { status: 'ready', degraded: {} }]);
     expect((await fetch(`${origin}/metrics?x=1`)).headers.get('content-type')).toContain('version=0.0.4');
     expect((await fetch(`${origin}/api/v2/clients`)).status).toBe(404);
     expect((await fetch(`${origin}/metrics`, { method: 'POST' })).status).toBe(405);

@@ -126,13 +126,14 @@ async function finalRegistrationOf(id: string): Promise<string> {
     return logs.find(({ type }) => type === 'ss')?.details.actions.executions;
   });
   const execution = executions.at(-1)!;
-  await until('the registration has succeeded', async () => (await call('GET', `/api/v2/actions/executions/${execution}`)).body.status === 'final', 60_000);
+  await until('the registration has succeeded', async () => (await call('GET', `/api/v2/actions/executions/${execution}`)).body.status === 'final', 90_000);
   return execution;
 }
 
 beforeAll(async () => {
   mail = await startMailServer();
   usher = await startTestUsher({ USHER_LOG_LEVEL: 'debug', USHER_SMTP_URL: mail.url, USHER_MAIL_FROM: 'no-reply@example.com' });
+  await usher.working();
   const { clientId } = running();
   const secret = readFileSync(join(usher.dataDir, 'client-secret'), 'utf8');
   token = (await call('POST', '/oauth/token', { grant_type: 'client_credentials', client_id: clientId, client_secret: secret, audience: `${usher.api}/api/v2/` }, {})).body.access_token;
@@ -198,7 +199,7 @@ test('secrets, passwords and what is personal stand only where they must', async
   expect(plain).toContain('ACTION_THREW');
   expect(plain).not.toContain('canary');
   for (const each of tokens) expect(plain).not.toContain(each);
-});
+}, 180_000);
 
 test('a code stands in the mail to the one who asked for it, tokens in the answer to the one who has it, and nowhere else', async () => {
   const { clientId } = running();
@@ -232,7 +233,7 @@ test('a code stands in the mail to the one who asked for it, tokens in the answe
     expect(place).not.toMatch(alone);
     for (const each of tokens) expect(place).not.toContain(each);
   }
-});
+}, 180_000);
 
 test('no answer repeats a secret, a password or a token', () => {
   // The control: they are answers about what was planted.

@@ -131,7 +131,7 @@ describe('console', () => {
   });
 
   test('keeps what was written before the process was killed', async () => {
-    const result = ended(await runBody(pool, `console.log('before'); for (;;);`, { timeoutMs: 300 }), 'failed');
+    const result = ended(await runBody(pool, `console.log('before'); for (;;);`, { timeoutMs: 5_000 }), 'failed');
     expect(texts(result)).toEqual(['before']);
   });
 });

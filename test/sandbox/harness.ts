@@ -45,6 +45,20 @@ export function ended<T extends InvocationResult['outcome']>(result: InvocationR
   return result as Extract<InvocationResult, { outcome: T }>;
 }
 
+/**
+ * Put into an Action's code, it writes a line whenever an attempt is over because nothing was left to do. None comes when
+ * left-over work has had its 2 s.
+ */
+export const TELL_END = `process.on('beforeExit', () => console.log('nothing was left'));`;
+
+/** Makes a call of an Action with `TELL_END`, which must succeed, and waits for its line, which comes after the verdict. */
+export async function runToEnd(run: (options: RunOptions) => Promise<InvocationResult>): Promise<Extract<InvocationResult, { outcome: 'succeeded' }>> {
+  const late: string[] = [];
+  const result = ended(await run({ onLateOutput: ({ text }) => late.push(text) }), 'succeeded');
+  await until('the attempt to be over because nothing was left', () => late.includes('nothing was left'));
+  return result;
+}
+
 export const texts = (result: InvocationResult): string[] => ('logs' in result ? result.logs.map(({ text }) => text) : []);
 
 export interface ReceivedRequest {
@@ -76,6 +90,8 @@ export async function receiver(answer: Answer): Promise<Receiver> {
       answer(received, response, requests.length);
     });
   });
+  // Else it would close a connection that a busy machine leaves alone for 5 s.
+  server.keepAliveTimeout = 60_000;
   server.on('connection', () => connections++);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   afterAll(() => {
@@ -86,11 +102,11 @@ export async function receiver(answer: Answer): Promise<Receiver> {
   return { url: `http://127.0.0.1:${port}`, port, requests, connections: () => connections };
 }
 
-/** Polls until the condition holds; fails after 10 s. */
+/** Polls until the condition holds; fails after 30 s. */
 export async function until(what: string, condition: () => boolean): Promise<void> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 30_000;
   while (!condition()) {
-    if (Date.now() > end) throw new Error(`not within 10 s: ${what}`);
+    if (Date.now() > end) throw new Error(`not within 30 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

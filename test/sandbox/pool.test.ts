@@ -1,4 +1,5 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import type { ServerResponse } from 'node:http';
 import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -50,15 +51,18 @@ describe('warm processes', () => {
 
 describe('slots', () => {
   test('50 calls at once over 3 slots all succeed, never more than 3 at work', async () => {
-    const pool = await testPool({ slots: 3 });
+    const pool = await testPool({ slots: 3, maxWaitMs: 60_000 });
     let atWork = 0;
     let most = 0;
-    const gate = await receiver((_request, response) => {
+    const second = Promise.withResolvers<void>();
+    const answer = (response: ServerResponse) => {
+      atWork--;
+      response.end();
+    };
+    const gate = await receiver((_request, response, number) => {
       most = Math.max(most, ++atWork);
-      setTimeout(() => {
-        atWork--;
-        response.end();
-      }, 10);
+      if (number === 2) second.resolve();
+      void second.promise.then(() => setTimeout(answer, 10, response));
     });
     const ofs = [1, 2, 3, 4].map(() => version(handler(`await fetch(event.url); console.log(event.n);`)));
     const results = await Promise.all(Array.from({ length: 50 }, (_, n) => pool.run(invocation(ofs[n % 4] ?? version(''), { event: { url: gate.url, n } }))));
@@ -69,8 +73,11 @@ describe('slots', () => {
 
   test('a call that finds no free slot in time is not run, and does not count as the Action’s failure', async () => {
     const pool = await testPool({ slots: 1, maxWaitMs: 200 });
-    const long = runBody(pool, `await new Promise((done) => setTimeout(done, 1000)); console.log('ran');`);
+    const held = Promise.withResolvers<void>();
+    const gate = await receiver((_request, response) => void held.promise.then(() => response.end()));
+    const long = runBody(pool, `await fetch(event.url); console.log('ran');`, { event: { url: gate.url } });
     expect(await runBody(pool, '')).toEqual({ outcome: 'not-run', reason: 'No sandbox was free within 0.2 s.', delayMs: 1000 });
+    held.resolve();
     expect(texts(await long)).toEqual(['ran']);
     ended(await runBody(pool, ''), 'succeeded');
   });
@@ -130,7 +137,7 @@ describe('closing', () => {
     const queued = runBody(pool, '');
     await until('the call', () => started.requests.length === 1);
     const pids = pool.pids();
-    await pool.close({ graceMs: 5000 });
+    await pool.close({ graceMs: 30_000 });
     expect(texts(await short)).toEqual(['finished']);
     expect(await queued).toMatchObject({ outcome: 'not-run', reason: 'Usher is stopping.' });
     expect(await runBody(pool, '')).toMatchObject({ outcome: 'not-run', reason: 'Usher is stopping.' });

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ended, invocation, receiver, testPool, texts, version } from './harness.ts';
+import type { RunOptions } from '../../src/sandbox/pool.ts';
+import { ended, invocation, receiver, runToEnd, TELL_END, testPool, texts, version } from './harness.ts';
 
 /** Auth0's documented examples, character for character. */
 const example = (name: string): string => readFileSync(new URL(`../../examples/actions/${name}.js`, import.meta.url), 'utf8');
@@ -32,10 +33,10 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe.each(['7', '8'])('the Slack Action with @slack/webhook %s', (major) => {
-  const of = version(SLACK);
-  const send = (url: string, timeoutMs = 10_000) => {
+  const of = version(`${SLACK}\n${TELL_END}`);
+  const send = (url: string, { timeoutMs = 10_000, ...options }: RunOptions & { timeoutMs?: number } = {}) => {
     const event = { user: { email: 'ada@example.com' }, secrets: { SLACK_WEBHOOK_URL: `${url}/services/T000/B000/hidden` } };
-    return pool.run(invocation({ ...of, id: `slack-${major}`, dependenciesDir: join(folder, major) }, { event, timeoutMs }));
+    return pool.run(invocation({ ...of, id: `slack-${major}`, dependenciesDir: join(folder, major) }, { event, timeoutMs }), options);
   };
 
   test('sends its message, though it does not wait for it', async () => {
@@ -47,7 +48,7 @@ describe.each(['7', '8'])('the Slack Action with @slack/webhook %s', (major) => 
     expect(calls).toMatchObject([{ method: 'POST', host: `127.0.0.1:${slack.port}`, status: 200 }]);
     expect(durationMs).toBeGreaterThanOrEqual(190);
     // Warm: nothing is loaded, and its kept-alive socket holds nothing up.
-    expect(ended(await send(slack.url), 'succeeded').durationMs).toBeLessThan(1900);
+    await runToEnd((options) => send(slack.url, options));
   });
 
   test('fails when Slack answers 500, and succeeds when it is tried again', async () => {
@@ -65,7 +66,7 @@ describe.each(['7', '8'])('the Slack Action with @slack/webhook %s', (major) => 
 
   test('fails at the deadline when Slack hangs', async () => {
     const slack = await receiver(() => {});
-    const { error } = ended(await send(slack.url, 4000), 'failed');
+    const { error } = ended(await send(slack.url, { timeoutMs: 4000 }), 'failed');
     expect(error).toMatchObject({ type: 'ACTION_TIMED_OUT' });
     expect(error.message).toContain(`POST 127.0.0.1:${slack.port}`);
   });

@@ -42,7 +42,8 @@ async function serve(from: string): Promise<{ address: string; logged(message: s
   const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
   const readPair = ownPair(join(from, 'cert.pem'), join(from, 'key.pem'));
   const app = (_request: unknown, response: { end(text: string): void }): void => response.end('hello');
-  const listening = await listen(app, { port: 0, host: '127.0.0.1', readPair, logger, lookEveryMs: 20 });
+  // Two looks are far more apart than the two renames of a pair.
+  const listening = await listen(app, { port: 0, host: '127.0.0.1', readPair, logger, lookEveryMs: 500 });
   opened.push(listening);
   expect(listening.address).toBe(`https://127.0.0.1:${listening.port}`);
   return { address: listening.address, logged: (message) => lines.filter((line) => line.includes(message)) };

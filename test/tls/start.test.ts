@@ -27,7 +27,8 @@ afterEach(async () => {
 
 async function start(args: string[], env: Record<string, string> = {}): Promise<UsherProcess> {
   usher = spawnUsher({ args, env: { ...NO_TEMPORAL, USHER_PORT: '0', USHER_DATA_DIR: dataDir, ...env } });
-  await usher.prints(args.includes('--role') ? 'is ready' : 'Usher serves sign-ups');
+  // The last line: what stands above it is asked for.
+  await usher.prints(args.includes('--role') ? 'is ready' : '  Sign up    ');
   return usher;
 }
 
