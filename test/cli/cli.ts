@@ -43,6 +43,8 @@ export async function makeDesk(registry = 'http://127.0.0.1:1'): Promise<Desk> {
     XDG_CACHE_HOME: join(dir, 'cache'),
     npm_config_cache: join(dir, 'npm'),
     npm_config_registry: registry,
+    // Npm would try one that is not there again for more than a minute.
+    npm_config_fetch_retries: '0',
   };
   const start = (...args: string[]) => startProgram(process.execPath, [USHER, ...args], { cwd: dir, env });
   return {
