@@ -27,6 +27,8 @@ interface Begun {
   alive: number[];
 }
 
+/** Of the endless loop: its sandbox has to tell the receiver before. */
+const TIMEOUT_MS = 10_000;
 const LEASE_MS = 30_000;
 const GO_ON_WITHIN_MS = 60_000;
 /** A write waits 5 s for another process. */
@@ -81,7 +83,7 @@ async function succeeded(email: string): Promise<void> {
 
 test('an Action in an endless loop is killed at its timeout, and only then its next attempt begins', async () => {
   const email = 'loop@example.com';
-  await bindOnly('Loop', ENDLESS_LOOP, { timeoutMs: 2_000 });
+  await bindOnly('Loop', ENDLESS_LOOP, { timeoutMs: TIMEOUT_MS });
 
   await firstAttemptOf(email);
   await succeeded(email);
@@ -89,8 +91,10 @@ test('an Action in an endless loop is killed at its timeout, and only then its n
   const [first, second] = begunFor(email);
   expect(second).toMatchObject({ attempt: 2, alive: [] });
   expect(second!.pid).not.toBe(first!.pid);
-  expect(second!.at - first!.at).toBeGreaterThan(2_000);
-  expect(attemptsFor(email)).toMatchObject([{ outcome: 'failed', errorType: 'ACTION_TIMED_OUT' }, { outcome: 'succeeded' }]);
+  const attempts = attemptsFor(email);
+  expect(attempts).toMatchObject([{ outcome: 'failed', errorType: 'ACTION_TIMED_OUT' }, { outcome: 'succeeded' }]);
+  expect(attempts[0]!.endedAt! - attempts[0]!.startedAt).toBeGreaterThanOrEqual(TIMEOUT_MS);
+  expect(attempts[1]!.startedAt).toBeGreaterThanOrEqual(attempts[0]!.endedAt!);
 });
 
 test('a worker killed with -9 takes an endless loop with it, and the next attempt begins within seconds', async () => {
