@@ -41,7 +41,7 @@ beforeAll(async () => {
   server = spawn(command, args, { cwd: folder, env: {}, stdio: 'ignore' });
   const address = `127.0.0.1:${grpc}`;
   client = createClient({ address, namespace: 'default', security: {} });
-  await until('Temporal serves', () => client.workflowService.describeNamespace({ namespace: 'default' }).then(() => true, () => false), 60_000);
+  await until('Temporal serves', () => client.workflowService.describeNamespace({ namespace: 'default' }).then(() => true, () => false));
   receiver = await startReceiver(({ body }) => {
     const { action, email } = parseDelivery(body);
     if (isDown && action === 'Down') return { status: 500 };
@@ -69,7 +69,7 @@ test('a workflow whose history has grown goes on in a new run: what had succeede
   expect((await usher.signUp(EMAIL)).status).toBe(200);
   const seen = () => readRegistration(usher.dataDir, EMAIL)!;
   const states = () => seen()?.steps.map(({ state }) => state).join();
-  await until('one is parked', () => states() === 'succeeded,parked,succeeded', 60_000);
+  await until('one is parked', () => states() === 'succeeded,parked,succeeded');
   const handle = client.workflow.getHandle(workflowIdOf(seen().id));
   const { runId: firstRun } = await handle.describe();
 
@@ -77,7 +77,7 @@ test('a workflow whose history has grown goes on in a new run: what had succeede
   const retry = () => usher.management.call('POST', `/usher/executions/${seen().id}/steps/${steps[1]!.id}/retry`);
   for (let n = 1; n <= LOOKS; n++) {
     await retry();
-    await until(`it was tried ${n} times more, and is parked again`, () => seen().steps[1]!.attempts.filter(({ endedAt }) => endedAt !== null).length === 1 + n && states() === 'succeeded,parked,succeeded', 60_000);
+    await until(`it was tried ${n} times more, and is parked again`, () => seen().steps[1]!.attempts.filter(({ endedAt }) => endedAt !== null).length === 1 + n && states() === 'succeeded,parked,succeeded');
   }
   const { runId: laterRun } = await handle.describe();
   expect(laterRun).not.toBe(firstRun);
@@ -86,7 +86,7 @@ test('a workflow whose history has grown goes on in a new run: what had succeede
 
   isDown = false;
   await retry();
-  await until('it has succeeded', () => seen().outcome === 'succeeded', 60_000);
+  await until('it has succeeded', () => seen().outcome === 'succeeded');
   const through = deliveries(receiver).filter(({ status }) => status === 200).map(({ action }) => action);
   expect(through).toEqual(['First', 'Last', 'Down']);
   expect(new Set(deliveries(receiver).filter(({ action }) => action === 'Down').map(({ key }) => key)).size).toBe(1);
@@ -96,12 +96,12 @@ test('what is redriven while its cancelled workflow still waits for an attempt t
   isDown = false;
   expect((await usher.signUp(SLOW_EMAIL)).status).toBe(200);
   const seen = () => readRegistration(usher.dataDir, SLOW_EMAIL)!;
-  await until('its first Action is at work', () => seen()?.steps[0]!.attempts.length === 1, 60_000);
+  await until('its first Action is at work', () => seen()?.steps[0]!.attempts.length === 1);
   await client.workflow.getHandle(workflowIdOf(seen().id)).cancel();
-  await until('the cancellation is recorded', () => seen().outcome === 'cancelled', 60_000);
+  await until('the cancellation is recorded', () => seen().outcome === 'cancelled');
 
   await usher.management.call('POST', `/usher/executions/${seen().id}/redrive`, { steps: 'failed' });
 
   // Long before the sweep would ask.
-  await until('it has succeeded', () => seen().outcome === 'succeeded', 60_000);
+  await until('it has succeeded', () => seen().outcome === 'succeeded');
 });

@@ -91,7 +91,7 @@ test('Actions that call the Management API back through npm auth0 run unchanged:
   expect(await appMetadata(pathOf(ada))).toEqual({ welcomed: 'ada@example.com' });
   const given = await management.call<{ name: string }[]>('GET', `${pathOf(ada)}/roles`);
   expect(given.map(({ name }) => name).toSorted()).toEqual(['member', 'reader']);
-}, 120_000);
+});
 
 test('a sign-up that waits for its Action does not hold up what the Action asks Usher for, also when many wait', async () => {
   await bind([], ['ask first']);
@@ -100,11 +100,11 @@ test('a sign-up that waits for its Action does not hold up what the Action asks 
   expect(signedUp.map(({ status }) => status)).toEqual(emails.map(() => 200));
   expect(await appMetadata(witnessPath)).toMatchObject(Object.fromEntries(emails.map((email) => [email, 'asked'])));
   expect(await appMetadata(pathOf(signedUp[0]!))).toEqual({ known: 0 });
-}, 120_000);
+});
 
 test('a user who is deleted while its Actions run gets what is left of them', async () => {
   await bind(['delete', 'tell']);
   const gone = await signUp('gone@example.com');
   await until('the second Action has run', async () => (await appMetadata(witnessPath))['gone@example.com'] === 'told', PATIENCE_MS);
   await expect(appMetadata(pathOf(gone))).rejects.toThrow('The user does not exist.');
-}, 120_000);
+});

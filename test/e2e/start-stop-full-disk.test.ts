@@ -96,7 +96,7 @@ test.runIf(canMount)('a start on a disk that is full for all but a few bytes is 
 
 test.runIf(canMount)('while the disk is full sign-ups are refused with 503, nothing is damaged, and all goes on when there is space', async () => {
   // With Temporal's own database on that disk.
-  await start({}).prints('Ready: registrations run.', 60_000);
+  await start({}).prints('Ready: registrations run.');
   const api = apiOf(usher!);
   const { clientId, clientSecretFile } = JSON.parse(await readFile(join(dataDir, 'running.json'), 'utf8')) as { clientId: string; clientSecretFile: string };
   const management = await createManagementClient({ api, clientId, clientSecret: await readFile(clientSecretFile, 'utf8') });

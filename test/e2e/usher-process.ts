@@ -58,11 +58,11 @@ export function follow(child: ChildProcess): UsherProcess {
     stdout: () => printed.stdout,
     stderr: () => printed.stderr,
     said: () => printed.stderr.split('\n').filter((line) => line !== '' && !line.startsWith('{"level"')),
-    async prints(text, limitMs = 40_000) {
+    async prints(text, limitMs = 120_000) {
       await until(`it prints "${text}"`, () => all().includes(text) || closed, limitMs);
       if (!all().includes(text)) throw new Error(`It ended without printing "${text}". It printed:\n${all()}`);
     },
-    async ended(limitMs = 40_000) {
+    async ended(limitMs = 120_000) {
       await until('it has ended', () => closed, limitMs).catch((error: Error) => {
         throw new Error(`${error.message}. It printed:\n${all()}`);
       });
