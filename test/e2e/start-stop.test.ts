@@ -174,7 +174,7 @@ test('when the supervisor is killed with -9 its processes end by themselves, and
   await kill9(usher.pid);
   // At once: the children may still be dying.
   await startWhole();
-  await allDead(all, 5_000);
+  await allDead(all, 15_000);
   await end();
 });
 
