@@ -114,8 +114,8 @@ describe.skipIf(mustSkip('two api and two workers on one PostgreSQL', postgresMi
     };
     expect(await asks(apis[1]!)).toBeNull();
     const { client_id: id } = await management[0]!.call<{ client_id: string }>('POST', '/clients', { name: 'Page', app_type: 'spa', web_origins: [origin] });
-    await until('it is let in', async () => (await asks(apis[1]!)) === origin, 5000);
+    await until('it is let in', async () => (await asks(apis[1]!)) === origin, 20_000);
     await management[0]!.call('DELETE', `/clients/${id}`);
-    await until('it is not let in any more', async () => (await asks(apis[1]!)) === null, 5000);
+    await until('it is not let in any more', async () => (await asks(apis[1]!)) === null, 20_000);
   });
 });
