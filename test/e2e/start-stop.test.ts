@@ -140,24 +140,40 @@ test('two that start at once without a given port get ports of their own, for Te
 test('a role that dies is started again after a growing pause, at the same address', async () => {
   await startWhole();
   const api = apiOf(usher);
-  const back = async (role: 'api' | 'worker', dead: number): Promise<number> =>
-    await until(`the ${role} is back`, () => {
-      const now = processesOf(usher.pid)[role];
-      return now === dead ? null : now;
-    });
+  const next = (role: 'api' | 'worker', dead: number): number | undefined => {
+    const now = processesOf(usher.pid)[role];
+    return now === dead ? undefined : now;
+  };
+  const back = (role: 'api' | 'worker', dead: number): Promise<number> => until(`the ${role} is back`, () => next(role, dead));
 
-  for (const pause of [1, 2]) {
+  let told = 0;
+  for (let pause = 1; told < 2 && pause < 30; pause *= 2) {
     const dead = await until('there is a worker', () => processesOf(usher.pid).worker);
     await kill9(dead);
-    await until('it is told', async () => (await readyz())['worker'] === `it was ended by SIGKILL, starting again in ${pause} s`);
+    // When this process was held up, the worker may work again before it is asked for: then it dies once more.
+    const state = await until('it is told', async () => (await readyz())['worker'] ?? (next('worker', dead) && 'missed'));
+    if (state !== 'missed') {
+      expect(state).toBe(`it was ended by SIGKILL, starting again in ${pause} s`);
+      told++;
+    }
     await back('worker', dead);
     await until('the worker works', async () => (await readyz())['worker'] === undefined);
   }
+  expect(told).toBe(2);
 
-  const dead = processesOf(usher.pid).api!;
+  let dead = processesOf(usher.pid).api!;
   await kill9(dead);
   // In its pause somebody takes its port, for a while: that is no reason to give up what has run before.
-  const taken = await until('its port is free', () => takePort(Number(new URL(api).port)));
+  const taken = await until('its port is free', async () => {
+    const free = await takePort(Number(new URL(api).port));
+    // Back before its port could be taken: it dies once more.
+    const early = free === null ? next('api', dead) : undefined;
+    if (early !== undefined) {
+      dead = early;
+      await kill9(early);
+    }
+    return free;
+  });
   await usher.prints(`the api could not be started: Port ${taken.port} (USHER_PORT) is in use`);
   taken.release();
   await back('api', dead);
