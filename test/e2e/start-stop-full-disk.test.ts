@@ -115,8 +115,11 @@ test.runIf(canMount)('while the disk is full sign-ups are refused with 503, noth
     status: 503,
     body: { name: 'Error', code: 'temporarily_unavailable', description: 'The store cannot be written at the moment. Try again in a few seconds.', statusCode: 503 },
   });
-  await until('it says that it is not ready', async () => (await ask(api, '/readyz')).status === 503);
-  expect((await ask(api, '/readyz')).body.degraded['store']).toMatch(/full|disk/);
+  const { body } = await until('it says that it is not ready', async () => {
+    const answer = await ask(api, '/readyz');
+    return answer.status === 503 ? answer : null;
+  });
+  expect(body.degraded['store']).toMatch(/full|disk/);
   expect((await ask(api, '/healthz')).status).toBe(200);
 
   await freeDisk();
