@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Receiver, startReceiver } from '../../examples/receiver.ts';
 import { dieWithParent } from '../../src/temporal/die-with-parent.ts';
 import { createClient } from '../../src/temporal/connection.ts';
+import { nextFreePort } from '../../src/temporal/free-port.ts';
 import { workflowIdOf } from '../../workflows/messages.ts';
 import { devServerProgram, testPorts } from '../helpers/dev-server.ts';
 import { bindTellingActions, deliveries, parseDelivery } from './actions.ts';
@@ -21,7 +22,7 @@ const LOOKS = 8;
 const EMAIL = 'ada@example.com';
 /** The first Action for this one is still at work while its workflow is cancelled. */
 const SLOW_EMAIL = 'grace@example.com';
-const SLOW_MS = 3_000;
+const SLOW_MS = 10_000;
 
 let folder: string;
 let server: ChildProcess;
@@ -32,7 +33,7 @@ let isDown = true;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'usher-short-histories-'));
-  const { grpc } = testPorts();
+  const grpc = await nextFreePort(testPorts().grpc);
   const [command, args] = dieWithParent(await devServerProgram(), [
     'server', 'start-dev', '--headless', '--ip', '127.0.0.1', '--port', String(grpc), '--namespace', 'default', '--log-level', 'error',
     '--dynamic-config-value', `limit.historyCount.suggestContinueAsNew=${MOST_EVENTS}`,
