@@ -22,7 +22,8 @@ export default defineConfig({
     // A fresh machine builds Temporal's server first, which takes longer than any hook may.
     globalSetup: ['test/helpers/fetch-servers.ts'],
     pool: 'forks',
-    testTimeout: 60_000,
+    // A test may start Usher more than once: two busy processors, which its worker gives to others, take minutes for that.
+    testTimeout: 240_000,
     hookTimeout: 300_000,
     // Vitest's second is too short for a busy machine; what never comes is still told within the test's time.
     expect: { poll: { timeout: 30_000, interval: 20 } },

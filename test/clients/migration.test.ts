@@ -145,4 +145,4 @@ test('a tenant moves by the steps of the page: configuration, users with their i
     { trigger_id: 'post-user-registration', usher: { user_id: `auth0|${person._id}`, steps: [{ action_name: 'Tell the CRM' }, { action_name: 'Count' }] } },
   ]);
   expect(await read(`users/${encodeURIComponent(`auth0|${person._id}`)}`)).toMatchObject({ app_metadata: { plan: 'gold' } });
-}, 180_000);
+});

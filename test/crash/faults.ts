@@ -17,7 +17,7 @@ export const FAULTS = [
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 /** Each kills one process of its kind. */
-export const ONE_OF_EACH = ['api', 'worker', 'temporal', 'postgres'] as const satisfies Fault[];
+const ONE_OF_EACH = ['api', 'worker', 'temporal', 'postgres'] as const satisfies Fault[];
 
 /** A fault that has struck. */
 export interface Strike extends Hit {
@@ -56,14 +56,18 @@ export async function strike(fault: Fault, field: Battlefield, random: SeededRan
   return { fault, ...hit, at, overAt: Date.now() };
 }
 
-/** For so long kills one of each at once, and again as soon as they are given back and a moment has passed. */
-export async function killOneOfEach(forMs: number, field: Battlefield, random: SeededRandom): Promise<Strike[]> {
-  const strikes: Strike[] = [];
-  for (const endAt = performance.now() + forMs; performance.now() < endAt; ) {
-    strikes.push(...(await Promise.all(ONE_OF_EACH.map((fault) => strike(fault, field, random)))));
+/**
+ * Kills one of each at once, and again as soon as they are given back and a moment has passed: so often at least, and for so long.
+ *
+ * @returns the strikes of each round.
+ */
+export async function killOneOfEach({ rounds, forMs }: { rounds: number; forMs: number }, field: Battlefield, random: SeededRandom): Promise<Strike[][]> {
+  const struck: Strike[][] = [];
+  for (const endAt = performance.now() + forMs; struck.length < rounds || performance.now() < endAt; ) {
+    struck.push(await Promise.all(ONE_OF_EACH.map((fault) => strike(fault, field, random))));
     await pause(random.between(500, 2_000));
   }
-  return strikes;
+  return struck;
 }
 
 type How = (field: Battlefield, random: SeededRandom) => Promise<Hit>;
@@ -135,8 +139,8 @@ const HOW: Record<Fault, How> = {
     return { target: 'the disk of PostgreSQL', evidence: `${refused}; ${failure.message}`, workers: 'all' };
   },
 
-  'clock-forward': ({ fleet }, random) => moveClock(HOUR_MS, fleet, random),
-  'clock-back': ({ fleet }, random) => moveClock(-HOUR_MS, fleet, random),
+  'clock-forward': (field, random) => moveClock(HOUR_MS, field, random),
+  'clock-back': (field, random) => moveClock(-HOUR_MS, field, random),
 };
 
 /** @returns its process id. One that ends by itself just then, on what an earlier fault left, does not count. */
@@ -183,7 +187,7 @@ async function blackHole(role: Member['role'], fleet: Fleet, random: SeededRando
   return { target: member.name, evidence: `${open} connections were black-holed`, workers: member.pids() };
 }
 
-async function moveClock(byMs: number, fleet: Fleet, random: SeededRandom): Promise<Hit> {
+async function moveClock(byMs: number, { fleet, adminUrl }: Battlefield, random: SeededRandom): Promise<Hit> {
   const member = random.pick(fleet.members);
   // One that ends by itself just then, on what an earlier fault left, starts with the right time.
   const shown = await until(`the clock of ${member.name} is moved`, () => member.moveClock(byMs).catch(() => null), TARGET_PATIENCE_MS);
@@ -191,6 +195,9 @@ async function moveClock(byMs: number, fleet: Fleet, random: SeededRandom): Prom
   await pause(random.between(2_000, 6_000));
   await member.moveClock(0).catch(() => undefined);
   // Either way there is a jump ahead, after which a worker takes its leases for over and kills its attempts.
+  const before = Date.now();
+  const open = `select 1 from attempt where ended_at is null and started_at <= ${before} and split_part(worker_id, '-', -2)::int = ${member.pids().at(-1)}`;
+  await until(`what ${member.name} ran has ended`, async () => (await query(adminUrl, open)).length === 0);
   return { target: member.name, evidence: `its clock was off by ${offHours} h`, workers: member.pids() };
 }
 

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Receiver, startReceiver } from '../../examples/receiver.ts';
 import { dieWithParent } from '../../src/temporal/die-with-parent.ts';
 import { createClient } from '../../src/temporal/connection.ts';
+import { nextFreePort } from '../../src/temporal/free-port.ts';
 import { workflowIdOf } from '../../workflows/messages.ts';
 import { devServerProgram, testPorts } from '../helpers/dev-server.ts';
 import { bindTellingActions, deliveries, parseDelivery } from './actions.ts';
@@ -21,7 +22,7 @@ const LOOKS = 8;
 const EMAIL = 'ada@example.com';
 /** The first Action for this one is still at work while its workflow is cancelled. */
 const SLOW_EMAIL = 'grace@example.com';
-const SLOW_MS = 3_000;
+const SLOW_MS = 10_000;
 
 let folder: string;
 let server: ChildProcess;
@@ -32,7 +33,7 @@ let isDown = true;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'usher-short-histories-'));
-  const { grpc } = testPorts();
+  const grpc = await nextFreePort(testPorts().grpc);
   const [command, args] = dieWithParent(await devServerProgram(), [
     'server', 'start-dev', '--headless', '--ip', '127.0.0.1', '--port', String(grpc), '--namespace', 'default', '--log-level', 'error',
     '--dynamic-config-value', `limit.historyCount.suggestContinueAsNew=${MOST_EVENTS}`,
@@ -41,7 +42,7 @@ beforeAll(async () => {
   server = spawn(command, args, { cwd: folder, env: {}, stdio: 'ignore' });
   const address = `127.0.0.1:${grpc}`;
   client = createClient({ address, namespace: 'default', security: {} });
-  await until('Temporal serves', () => client.workflowService.describeNamespace({ namespace: 'default' }).then(() => true, () => false), 60_000);
+  await until('Temporal serves', () => client.workflowService.describeNamespace({ namespace: 'default' }).then(() => true, () => false));
   receiver = await startReceiver(({ body }) => {
     const { action, email } = parseDelivery(body);
     if (isDown && action === 'Down') return { status: 500 };
@@ -69,7 +70,7 @@ test('a workflow whose history has grown goes on in a new run: what had succeede
   expect((await usher.signUp(EMAIL)).status).toBe(200);
   const seen = () => readRegistration(usher.dataDir, EMAIL)!;
   const states = () => seen()?.steps.map(({ state }) => state).join();
-  await until('one is parked', () => states() === 'succeeded,parked,succeeded', 60_000);
+  await until('one is parked', () => states() === 'succeeded,parked,succeeded');
   const handle = client.workflow.getHandle(workflowIdOf(seen().id));
   const { runId: firstRun } = await handle.describe();
 
@@ -77,7 +78,7 @@ test('a workflow whose history has grown goes on in a new run: what had succeede
   const retry = () => usher.management.call('POST', `/usher/executions/${seen().id}/steps/${steps[1]!.id}/retry`);
   for (let n = 1; n <= LOOKS; n++) {
     await retry();
-    await until(`it was tried ${n} times more, and is parked again`, () => seen().steps[1]!.attempts.filter(({ endedAt }) => endedAt !== null).length === 1 + n && states() === 'succeeded,parked,succeeded', 60_000);
+    await until(`it was tried ${n} times more, and is parked again`, () => seen().steps[1]!.attempts.filter(({ endedAt }) => endedAt !== null).length === 1 + n && states() === 'succeeded,parked,succeeded');
   }
   const { runId: laterRun } = await handle.describe();
   expect(laterRun).not.toBe(firstRun);
@@ -86,7 +87,7 @@ test('a workflow whose history has grown goes on in a new run: what had succeede
 
   isDown = false;
   await retry();
-  await until('it has succeeded', () => seen().outcome === 'succeeded', 60_000);
+  await until('it has succeeded', () => seen().outcome === 'succeeded');
   const through = deliveries(receiver).filter(({ status }) => status === 200).map(({ action }) => action);
   expect(through).toEqual(['First', 'Last', 'Down']);
   expect(new Set(deliveries(receiver).filter(({ action }) => action === 'Down').map(({ key }) => key)).size).toBe(1);
@@ -96,12 +97,12 @@ test('what is redriven while its cancelled workflow still waits for an attempt t
   isDown = false;
   expect((await usher.signUp(SLOW_EMAIL)).status).toBe(200);
   const seen = () => readRegistration(usher.dataDir, SLOW_EMAIL)!;
-  await until('its first Action is at work', () => seen()?.steps[0]!.attempts.length === 1, 60_000);
+  await until('its first Action is at work', () => seen()?.steps[0]!.attempts.length === 1);
   await client.workflow.getHandle(workflowIdOf(seen().id)).cancel();
-  await until('the cancellation is recorded', () => seen().outcome === 'cancelled', 60_000);
+  await until('the cancellation is recorded', () => seen().outcome === 'cancelled');
 
   await usher.management.call('POST', `/usher/executions/${seen().id}/redrive`, { steps: 'failed' });
 
   // Long before the sweep would ask.
-  await until('it has succeeded', () => seen().outcome === 'succeeded', 60_000);
+  await until('it has succeeded', () => seen().outcome === 'succeeded');
 });

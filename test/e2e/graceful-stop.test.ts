@@ -9,7 +9,7 @@ import { startTestUsher, type TestUsher } from './usher.ts';
 const SHORT_MS = 4_000;
 const GRACE_MS = 10_000;
 /** Above what roles and Temporal take to end beside the grace. */
-const STOP_WITHIN_MS = 20_000;
+const STOP_WITHIN_MS = 40_000;
 
 let receiver: Receiver;
 let usher: TestUsher;

@@ -19,7 +19,7 @@ export interface Kill {
 /** A dead role is back after its pause, which grows up to 30 s. */
 const TARGET_PATIENCE_MS = 40_000;
 /** Children notice by a closed channel, or are killed by the kernel. */
-const CHILDREN_DIE_MS = 5_000;
+const CHILDREN_DIE_MS = 40_000;
 
 /** Waits until there is such a process, kills it with -9 and sees it die; of `everything`, all descendants too. */
 export async function strike(usher: TestUsher, kind: Kind, random: SeededRandom): Promise<Kill> {

@@ -33,5 +33,5 @@ test.each([0, 100, 300, 600, 1_000, 1_500])('a supervisor killed with -9 %i ms a
 
   await kill9(supervisor.pid!);
 
-  await until('no process of it is left', () => withVariable('USHER_DATA_DIR', dataDir).length === 0, 15_000);
+  await until('no process of it is left', () => withVariable('USHER_DATA_DIR', dataDir).length === 0, 40_000);
 });

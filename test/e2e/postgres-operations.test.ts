@@ -130,6 +130,7 @@ describe.skipIf(mustSkip('operations on PostgreSQL', postgresMissing()))('two ap
     for (const [index, member] of fleet.members.entries()) {
       await until(`${member.name} has started anew`, () => member.pid() !== undefined && member.pid() !== pids[index], GO_ON_WITHIN_MS);
     }
+    await until('api-1 serves', () => fleet.management.call('GET', '/usher/flow').then(() => true, () => false), GO_ON_WITHIN_MS);
     await goesOn();
     // It was paused when the backup was made.
     await fleet.management.call('POST', `${TRIGGER}/resume`);

@@ -94,7 +94,7 @@ export async function createUsherOnPostgres({ databaseUrl, temporalAddress, env 
         kill: () => kill9(usher.pid),
       };
       roles.push(running);
-      await usher.prints(`the role ${role} is ready`, 60_000);
+      await usher.prints(`the role ${role} is ready`);
       return running;
     },
 

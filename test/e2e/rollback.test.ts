@@ -117,4 +117,4 @@ test('an Action with a dependency is rolled back while registrations run: each k
 
   const action = await management.call<{ dependencies: unknown; deployed_version: { number: number } }>('GET', `/actions/actions/${id}`);
   expect(action).toMatchObject({ dependencies: [{ name: 'greeting', version: '1.0.0' }], deployed_version: { number: 3 } });
-}, 240_000);
+});

@@ -61,7 +61,7 @@ async function run(email: string): Promise<{ registration: SeenRegistration; rec
   const registration = await until(`the registration of ${email} is closed`, () => {
     const found = readRegistration(usher.dataDir, email);
     return found?.state === 'closed' ? found : null;
-  }, 60_000);
+  });
   return { registration, received: receiver.received.slice(before) };
 }
 

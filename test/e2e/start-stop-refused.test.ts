@@ -84,7 +84,7 @@ test('a given port that is in use is named, with the variable, and nothing is le
   await usher.prints('is in use');
   const children = processesOf(usher.pid).all;
   expect(await refusal(usher)).toBe(`Port ${taken.port} (USHER_PORT) is in use: end what listens there, or set USHER_PORT to another one.`);
-  await allDead(children, 5_000);
+  await allDead(children, 15_000);
   taken.release();
 });
 

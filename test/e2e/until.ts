@@ -5,7 +5,7 @@ const POLL_MS = 50;
  *
  * @param what names the condition for the error when it does not come within `limitMs`.
  */
-export async function until<T>(what: string, find: () => T | Promise<T>, limitMs = 30_000): Promise<NonNullable<Exclude<T, false>>> {
+export async function until<T>(what: string, find: () => T | Promise<T>, limitMs = 90_000): Promise<NonNullable<Exclude<T, false>>> {
   const giveUpAt = performance.now() + limitMs;
   for (;;) {
     const found = await find();

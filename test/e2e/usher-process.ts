@@ -51,6 +51,8 @@ export function follow(child: ChildProcess): UsherProcess {
   child.once('close', () => (closed = true));
   child.once('error', (error) => (printed.stderr += String(error)));
   const all = () => printed.stdout + printed.stderr;
+  /** What a start tells is written line by line: who waits for one of them may look for the others. */
+  const isTelling = () => printed.stdout.includes('Usher serves sign-ups') && !/^ {2}Sign up .+\n/m.test(printed.stdout);
 
   return {
     child,
@@ -58,11 +60,11 @@ export function follow(child: ChildProcess): UsherProcess {
     stdout: () => printed.stdout,
     stderr: () => printed.stderr,
     said: () => printed.stderr.split('\n').filter((line) => line !== '' && !line.startsWith('{"level"')),
-    async prints(text, limitMs = 40_000) {
-      await until(`it prints "${text}"`, () => all().includes(text) || closed, limitMs);
+    async prints(text, limitMs = 120_000) {
+      await until(`it prints "${text}"`, () => (all().includes(text) && !isTelling()) || closed, limitMs);
       if (!all().includes(text)) throw new Error(`It ended without printing "${text}". It printed:\n${all()}`);
     },
-    async ended(limitMs = 40_000) {
+    async ended(limitMs = 120_000) {
       await until('it has ended', () => closed, limitMs).catch((error: Error) => {
         throw new Error(`${error.message}. It printed:\n${all()}`);
       });

@@ -84,14 +84,14 @@ export async function startTestUsher(env: Record<string, string> = {}): Promise<
     },
 
     async working() {
-      await until('the worker is ready', () => usher.output().includes('Ready: registrations run.'));
+      await until('the worker is ready', () => usher.output().includes('Ready: registrations run.'), 120_000);
     },
 
     kill: () => kill9(usher.process.pid!),
 
     async terminate() {
       usher.process.kill('SIGTERM');
-      await until('Usher has ended after SIGTERM', () => usher.process.exitCode !== null || usher.process.signalCode !== null, 60_000);
+      await until('Usher has ended after SIGTERM', () => usher.process.exitCode !== null || usher.process.signalCode !== null);
       return usher.process.exitCode;
     },
 

@@ -8,7 +8,7 @@ import { testCacheDir } from './dev-server.ts';
 
 const MAVEN_VERSION = '1.38.0';
 /** The SDK gives a server 5 s to start, which is little for a JVM on a busy machine. */
-const STARTS = 4;
+const STARTS = 12;
 
 /**
  * Starts a time-skipping test server of the caller's own; `teardown()` ends it. It is sound for one workflow at a time,

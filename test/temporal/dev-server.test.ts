@@ -86,7 +86,7 @@ test('a server that is killed is up again at the same address with its data, and
   await expect.poll(() => states.length, PATIENT).toBe(3);
   expect(states).toEqual(['serving', expect.stringContaining('ended by SIGKILL'), 'serving']);
   expect(server.pid()).not.toBe(first);
-  await expect.poll(() => starter.describe(registration.registrationId).then(({ status }) => status, String), { timeout: 5_000 }).toBe('running');
+  await expect.poll(() => starter.describe(registration.registrationId).then(({ status }) => status, String), PATIENT).toBe('running');
   expect(await starter.namespaceId()).toBe(namespaceId);
   expect(losses).toEqual([]);
 });

@@ -137,6 +137,6 @@ test('a download through a network that swallows everything is given up', async 
   const { port } = proxy.address() as AddressInfo;
   const env = { ...options.env, https_proxy: `http://127.0.0.1:${port}`, HTTPS_PROXY: `http://127.0.0.1:${port}` };
   await mkdir(cacheDir);
-  await expect(downloadWithSdk('dev-server', cacheDir, { env, stalledMs: 2000 })).rejects.toThrow('the download stood still for 2 s');
+  await expect(downloadWithSdk('dev-server', cacheDir, { env, stalledMs: 20_000 })).rejects.toThrow('the download stood still for 20 s');
   expect(asked).toBe(1);
 });

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import proto from '@temporalio/proto';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SERVER_SETTINGS } from '../../src/temporal/server-settings.ts';
@@ -31,8 +32,9 @@ async function orderOf(steps: OpenStep[]): Promise<string[]> {
   });
   await workflows.runUntil(async () => {
     const handle = await server.client.workflow.start<typeof attemptAll>('attemptAll', { taskQueue: WORKFLOWS_QUEUE, workflowId: `order-${steps.length}`, args: [steps] });
-    // All of them wait before the first one begins.
+    // All of them wait before the first one begins: for the workflow, and a moment later where workers ask.
     await expect.poll(async () => (await handle.describe()).raw.pendingActivities?.length).toBe(steps.length);
+    await expect.poll(waitingActions).toBe(steps.length);
     const actions = await Worker.create({
       connection,
       taskQueue: ACTIONS_TASK_QUEUE,
@@ -42,6 +44,16 @@ async function orderOf(steps: OpenStep[]): Promise<string[]> {
     await actions.runUntil(handle.result());
   });
   return order;
+}
+
+async function waitingActions(): Promise<number> {
+  const { stats } = await server.client.workflowService.describeTaskQueue({
+    namespace: server.namespace,
+    taskQueue: { name: ACTIONS_TASK_QUEUE },
+    taskQueueType: proto.temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+    reportStats: true,
+  });
+  return Number(stats?.approximateBacklogCount);
 }
 
 function step(stepId: string, more: Partial<OpenStep> = {}): OpenStep {
