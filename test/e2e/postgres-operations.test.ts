@@ -23,6 +23,8 @@ const [OLD_KEY, NEW_KEY] = [randomBytes(32).toString('base64'), randomBytes(32).
 /** All processes must have heard of the new key before the old one is done without: over a minute. */
 const REKEYED_WITHIN_MS = 240_000;
 const GO_ON_WITHIN_MS = 120_000;
+/** What went down with a process is asked about after two minutes. */
+const CLOSED_WITHIN_MS = 240_000;
 
 type EncodedPayload = { metadata: Record<string, string>; data: string };
 
@@ -65,7 +67,7 @@ describe.skipIf(mustSkip('operations on PostgreSQL', postgresMissing()))('two ap
   }
 
   async function allClosed(): Promise<void> {
-    await until('all registrations are closed', async () => (await ledger.countOpen()) === 0, GO_ON_WITHIN_MS);
+    await until('all registrations are closed', async () => (await ledger.countOpen()) === 0, CLOSED_WITHIN_MS);
   }
 
   /** What Temporal has of a registration's input: under which key, and as the decode endpoint gives it. */
@@ -101,7 +103,7 @@ describe.skipIf(mustSkip('operations on PostgreSQL', postgresMissing()))('two ap
     expect(before.decoded).toMatchObject({ registrationId: early.id });
     expect(since.decoded).toMatchObject({ registrationId: late.id });
     expect(since.keyId).not.toBe(before.keyId);
-  }, 400_000);
+  }, 600_000);
 
   test('a backup holds all who were answered before it, and what was open in it finishes after a restore under the running processes', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'usher-operations-'));
@@ -145,7 +147,7 @@ describe.skipIf(mustSkip('operations on PostgreSQL', postgresMissing()))('two ap
     for (const { id, email } of registrations) if (ran.has(id)) expect(again).not.toContain(email);
     expect(ran.size).toBeGreaterThan(5);
     for (const email of open) expect(again).toContain(email);
-  }, 400_000);
+  }, 600_000);
 });
 
 /** As proto3 JSON has it. */
