@@ -25,12 +25,10 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '6' },
     /** How long each quiet phase is measured. */
     'quiet-seconds': { type: 'string', default: '40' },
-    /** The api on a processor of its own, as where worker and Temporal run elsewhere; for `burst` and `redrive`. */
-    apart: { type: 'boolean', default: false },
   },
 });
 
-const options = { quietMs: count('quiet-seconds') * 1000, apart: values.apart };
+const options = { quietMs: count('quiet-seconds') * 1000 };
 const SECTIONS: Record<string, (signal: AbortSignal) => Promise<unknown>> = {
   async burst(signal) {
     const result = await benchBurst({ burst: count('burst'), smallBurst: count('small-burst'), ...options }, say, signal);
@@ -57,7 +55,7 @@ runBench('load-', async (signal) => {
   return results;
 });
 
-function count(name: Exclude<keyof typeof values, 'only' | 'apart'>): number {
+function count(name: Exclude<keyof typeof values, 'only'>): number {
   const number = Number(values[name]);
   if (!Number.isSafeInteger(number) || number < 1) throw new Error(`--${name} must be a whole number above 0, not "${values[name]}".`);
   return number;

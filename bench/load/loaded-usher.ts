@@ -3,7 +3,6 @@ import { type Received, startReceiver } from '../../examples/receiver.ts';
 import { type BenchLedger, openBenchLedger } from '../ledger.ts';
 import { bindCallers, type BenchUsher, fullyReady, signUpWhile, startBenchUsher } from '../usher.ts';
 import { type MemoryWatch, watchMemory } from './memory.ts';
-import { setApart } from './processes.ts';
 import type { Phase } from './phases.ts';
 
 /** Few enough that what they begin themselves is done at once, many enough to hit what stalls. */
@@ -32,16 +31,13 @@ export interface LoadedUsher {
 export interface LoadOptions {
   /** How long each quiet phase is measured. */
   quietMs: number;
-  /** See `setApart`. */
-  apart: boolean;
 }
 
 /** @param ends gets what is to be ended. @param say gets what is being done, one call a line. @param signal ends the phase under way. */
-export async function startLoadedUsher(ends: AsyncDisposableStack, { quietMs, apart }: LoadOptions, say: (line: string) => void, signal: AbortSignal): Promise<LoadedUsher> {
+export async function startLoadedUsher(ends: AsyncDisposableStack, { quietMs }: LoadOptions, say: (line: string) => void, signal: AbortSignal): Promise<LoadedUsher> {
   const receiver = ends.adopt(await startReceiver(() => ({ status: 200 })), (started) => started.close());
   const usher = ends.adopt(await startBenchUsher(), (started) => started.stop());
   await fullyReady(usher);
-  if (apart) await setApart(usher);
   await bindCallers(usher, [receiver.url]);
   const ledger = ends.adopt(await openBenchLedger(usher), (opened) => opened.close());
   const memory = ends.adopt(await watchMemory(usher), (watch) => watch.stop());
