@@ -23,20 +23,24 @@ export function giveWay(pid: number): void {
 /** Makes this process, and what it starts from now on, give way to an api in the same session. */
 export function giveWayToApi(): void {
   bestEffort(() => setPriority(BACKGROUND));
-  leaveProcessorToApi(process.pid);
+  keepTo('first', process.pid);
 }
 
 /**
- * Keeps a process, and what it starts from now on, off the last processor that we may use, if there are others: whoever
- * answers a sign-up wakes some five times for it, and would wait each time until a busy processor is given up.
+ * Keeps a process, and what it starts from now on, to one half of the processors that we may use: the api to the last ones,
+ * what works behind it to the first. Priorities alone do not do: the thread that hashes a password is often woken where a
+ * burst of work runs, while another processor is idle, and took five times as long there.
  *
- * Best effort, as `giveWay`: Linux with util-linux or BusyBox.
+ * Best effort, as `giveWay`: Linux with util-linux or BusyBox, and two processors at least.
  */
-export function leaveProcessorToApi(pid: number): void {
+export function keepTo(half: 'first' | 'last', pid: number): void {
   if (process.platform !== 'linux') return;
   bestEffort(() => {
-    const others = usableProcessors().slice(0, -1);
-    if (others.length > 0) spawnSync('taskset', ['-a', '-c', '-p', others.join(','), String(pid)], { stdio: 'ignore' });
+    const all = usableProcessors();
+    const middle = Math.floor(all.length / 2);
+    if (middle === 0) return;
+    const ours = half === 'first' ? all.slice(0, middle) : all.slice(middle);
+    spawnSync('taskset', ['-a', '-c', '-p', ours.join(','), String(pid)], { stdio: 'ignore' });
   });
 }
 

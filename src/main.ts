@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { type Config, ConfigError, loadConfig } from './config.ts';
-import { giveWayToApi } from './give-way.ts';
+import { giveWayToApi, keepTo } from './give-way.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { dataPaths } from './data-dir.ts';
 import type { Role, RoleMessage } from './role-process.ts';
@@ -88,6 +88,7 @@ async function runRole(
     // It was killed while this code was loaded.
     if (!process.connected) process.exit(1);
     if (name === 'worker') giveWayToApi();
+    else keepTo('last', process.pid);
   }
   try {
     // Each process loads what it runs: the worker's native core is of no use to the others.

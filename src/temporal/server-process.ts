@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { giveWay, leaveProcessorToApi } from '../give-way.ts';
+import { giveWay, keepTo } from '../give-way.ts';
 import { createClient } from './connection.ts';
 import { dieWithParent } from './die-with-parent.ts';
 import { SEARCH_ATTRIBUTE_NAMES } from './search-attributes.ts';
@@ -56,7 +56,7 @@ export function startServerProcess(options: ServerProcessOptions): ServerProcess
   });
   if (child.pid !== undefined) {
     giveWay(child.pid);
-    leaveProcessorToApi(child.pid);
+    keepTo('first', child.pid);
   }
   const lastWords = readLines(child, options.onLine);
   let gone = false;
