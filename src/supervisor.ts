@@ -98,8 +98,8 @@ export function createSupervisor(options: {
   function writeRunning(facts: RunningUsher): void {
     const { running: file } = dataPaths(config.dataDir);
     // Renamed: a script may read it at any moment.
-    writeFileSync(`${file}.new`, JSON.stringify(facts, null, 2));
-    renameSync(`${file}.new`, file);
+    writeFileSync(`${file}.half`, JSON.stringify(facts, null, 2));
+    renameSync(`${file}.half`, file);
   }
 
   /** Also when a role was started again: it may have another port. */

@@ -67,7 +67,7 @@ export async function startPostgres(options: { folder?: string; port?: number } 
   let port = options.port ?? (await anyFreePort());
   let hasServed = false;
   const admin = () => `postgres://postgres@127.0.0.1:${port}`;
-  const settings = ['listen_addresses=127.0.0.1', `unix_socket_directories=${dir}`, 'max_connections=200', ...(options.folder === undefined ? ['fsync=off'] : [])];
+  const settings = () => ['listen_addresses=127.0.0.1', `port=${port}`, `unix_socket_directories=${dir}`, 'max_connections=200', ...(options.folder === undefined ? ['fsync=off'] : [])];
   let server: ChildProcess | undefined;
   /** Since its start. */
   let log = '';
@@ -77,7 +77,7 @@ export async function startPostgres(options: { folder?: string; port?: number } 
 
   function launch(): ChildProcess {
     log = '';
-    const [command, args] = dieWithParent(join(programs, 'bin/postgres'), ['-D', data, ...[...settings, `port=${port}`].flatMap((each) => ['-c', each])]);
+    const [command, args] = dieWithParent(join(programs, 'bin/postgres'), ['-D', data, ...settings().flatMap((each) => ['-c', each])]);
     const started = spawn(command, args, { cwd: dir, stdio: ['ignore', 'ignore', 'pipe'], ...asUser });
     started.stderr.on('data', (chunk: Buffer) => {
       log = (log + chunk.toString()).slice(-10_000);
@@ -91,13 +91,14 @@ export async function startPostgres(options: { folder?: string; port?: number } 
     launch();
     const giveUpAt = performance.now() + START_TIMEOUT_MS;
     while (!(await answers(`${admin()}/postgres`))) {
-      // What a server that was killed with -9 has left over ends by itself, a moment later.
-      if (!isAlive() && LEFT_OVER.test(log) && performance.now() < giveUpAt) launch();
-      // Somebody took it between our look and its own; nobody has been told of it yet.
-      else if (!isAlive() && PORT_TAKEN.test(log) && options.port === undefined && !hasServed && performance.now() < giveUpAt) {
-        port = await anyFreePort();
+      // Somebody took the port between our look and its own; nobody has been told of it yet.
+      const isPortLost = PORT_TAKEN.test(log) && options.port === undefined && !hasServed;
+      if (performance.now() > giveUpAt || (!isAlive() && !isPortLost && !LEFT_OVER.test(log))) throw new Error(`PostgreSQL does not start:\n${log}`);
+      if (!isAlive()) {
+        if (isPortLost) port = await anyFreePort();
+        // What a server that was killed with -9 has left over ends by itself, a moment later.
         launch();
-      } else if (!isAlive() || performance.now() > giveUpAt) throw new Error(`PostgreSQL does not start:\n${log}`);
+      }
       await sleep(50);
     }
     hasServed = true;
