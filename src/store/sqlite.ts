@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import {
   CompiledQuery,
   type DatabaseConnection,
@@ -19,7 +19,9 @@ import { sqliteTextAndJson } from './text-and-json.ts';
 
 /** How long a write waits for the other process (api or worker) to finish its transactions. */
 const BUSY_TIMEOUT_MS = 5000;
-/** A transaction takes about half a millisecond. */
+/** Most transactions take about half a millisecond: for so long each turn of the event loop tries again. */
+const BUSY_TURNS_MS = 2;
+/** Between tries after that. */
 const BUSY_PAUSE_MS = 2;
 
 const SQLITE_BUSY = 5;
@@ -141,9 +143,10 @@ function createRunner(file: DatabaseSync): <R>(query: CompiledQuery) => Promise<
         // Inside a transaction we hold the lock already, and a statement must not run twice.
         if (!isBusy(error) || file.isTransaction) throw error;
         busySince ??= performance.now();
-        if (performance.now() - busySince >= BUSY_TIMEOUT_MS) throw error;
+        const waitedMs = performance.now() - busySince;
+        if (waitedMs >= BUSY_TIMEOUT_MS) throw error;
+        await (waitedMs < BUSY_TURNS_MS ? turn() : sleep(BUSY_PAUSE_MS));
       }
-      await sleep(BUSY_PAUSE_MS);
     }
   };
 }
