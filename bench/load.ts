@@ -19,6 +19,8 @@ const { values } = parseArgs({
     burst: { type: 'string', default: '5000' },
     'small-burst': { type: 'string', default: '1000' },
     redrive: { type: 'string', default: '10000' },
+    /** As many are run, or redriven, by another Usher on the same machine. */
+    elsewhere: { type: 'string', default: '1500' },
     /** Registrations a second of the redrive. */
     rate: { type: 'string', default: String(BULK_RATE.default) },
     /** Of 10 s, in each condition of the slow receiver. */
@@ -28,7 +30,7 @@ const { values } = parseArgs({
   },
 });
 
-const options = { quietMs: count('quiet-seconds') * 1000 };
+const options = { quietMs: count('quiet-seconds') * 1000, elsewhere: count('elsewhere') };
 const SECTIONS: Record<string, (signal: AbortSignal) => Promise<unknown>> = {
   async burst(signal) {
     const result = await benchBurst({ burst: count('burst'), smallBurst: count('small-burst'), ...options }, say, signal);
@@ -93,11 +95,11 @@ function printSlowReceiver({ rows, slowAtOnce }: SlowReceiverResult): void {
 
 function printPhases(rows: PhaseRow[], phases: Phase[]): void {
   table(
-    ['one sign-up every 200 ms', 'sign-ups', 'p50', 'p95', 'p50 / quiet', '95 % interval', 'p95 / quiet', '95 % interval', 'like quiet?'],
+    ['one sign-up every 200 ms', 'sign-ups', 'p50', 'p95', 'p50 / quiet', '95 % interval', 'p95 / quiet', '95 % interval', 'like quiet?', 'p95 / elsewhere', '95 % interval'],
     // Some are over before there was a full round of sign-ups.
-    rows.filter(({ signUps }) => signUps > 0).map((row) => [row.name, String(row.signUps), ms(row.p50Ms), ms(row.p95Ms), ...ratio(row.p50), ...ratio(row.p95), row.p95LikeQuiet ? 'yes' : 'no']),
+    rows.filter(({ signUps }) => signUps > 0).map((row) => [row.name, String(row.signUps), ms(row.p50Ms), ms(row.p95Ms), ...ratio(row.p50), ...ratio(row.p95), row.p95LikeQuiet ? 'yes' : 'no', ...(row.p95ToElsewhere === null ? ['', ''] : ratio(row.p95ToElsewhere))]),
   );
-  say('The first quiet phase is held against itself, the later ones against it (A/A), the others against all quiet ones.');
+  say('The first quiet phase is held against itself, the later ones against it (A/A), the others against all quiet ones, and the loads also against the same load of another Usher on this machine.');
   table(
     ['resident memory at its peak', 'api', 'worker', 'Temporal'],
     phases.map(({ name, peakMiB: { api, worker, temporal } }) => [name, mib(api), mib(worker), mib(temporal)]),

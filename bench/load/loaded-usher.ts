@@ -15,10 +15,16 @@ const EBB_MS = 3_000;
 /** Of a load to drain, on a machine that others keep busy too. */
 export const PATIENCE_MS = 40 * 60_000;
 
-/** An Usher with one Action bound, which calls a receiver that answers at once, and what is measured while it works. */
-export interface LoadedUsher {
+/** An Usher with one Action bound, which calls a receiver that answers at once. */
+interface Bound {
   usher: BenchUsher;
   ledger: BenchLedger;
+}
+
+/** Such an Usher, and what is measured while it works. */
+export interface LoadedUsher extends Bound {
+  /** Another one, that shares nothing with it but the machine: what its work costs sign-ups, any program's would. */
+  neighbour: Bound;
   /** What the receiver has got. */
   received: Received[];
   /** Of each phase so far. */
@@ -26,7 +32,9 @@ export interface LoadedUsher {
   /** Measures sign-ups while there is nothing else to do: waits for that first. */
   quiet(when: string): Promise<void>;
   /** Measures sign-ups while `work` goes on. @returns what `work` gives. @throws what `work` throws, or the reason of the signal. */
-  load<T>(name: string, work: () => Promise<T>): Promise<T>;
+  load<T>(count: number, doing: string, work: () => Promise<T>): Promise<T>;
+  /** The same while the neighbour works. */
+  elsewhere<T>(count: number, doing: string, work: () => Promise<T>): Promise<T>;
 }
 
 export interface LoadOptions {
@@ -37,38 +45,46 @@ export interface LoadOptions {
 /** @param ends gets what is to be ended. @param say gets what is being done, one call a line. @param signal ends the phase under way. */
 export async function startLoadedUsher(ends: AsyncDisposableStack, { quietMs }: LoadOptions, say: (line: string) => void, signal: AbortSignal): Promise<LoadedUsher> {
   const receiver = ends.adopt(await startReceiver(() => ({ status: 200 })), (started) => started.close());
-  const usher = ends.adopt(await startBenchUsher(), (started) => started.stop());
-  await fullyReady(usher);
+  const neighbour = await startBound(ends, receiver.url);
+  const { usher, ledger } = await startBound(ends, receiver.url);
   // Clients are on machines of their own: what Usher does behind sign-ups must not hold up our clock.
   keepTo('last', process.pid);
-  await bindCallers(usher, [receiver.url]);
-  const ledger = ends.adopt(await openBenchLedger(usher), (opened) => opened.close());
   const memory = ends.adopt(await watchMemory(usher), (watch) => watch.stop());
-  let left = WARM_UP_SIGN_UPS;
-  await signUpWhile(usher, SIGN_UP_EVERY_MS, () => left-- > 0);
-  await ledger.allClosed(PATIENCE_MS);
+  for (const warmedUp of [neighbour.usher, usher]) {
+    let left = WARM_UP_SIGN_UPS;
+    await signUpWhile(warmedUp, SIGN_UP_EVERY_MS, () => left-- > 0);
+  }
 
   const phases: Phase[] = [];
-  async function measure<T>(name: string, isQuiet: boolean, work: () => Promise<T>): Promise<T> {
+  async function measure<T>(name: string, kind: Phase['kind'], doing: string, work: () => Promise<T>): Promise<T> {
     signal.throwIfAborted();
     say(`measuring sign-ups: ${name}`);
     const { result, ...measured } = await signUpDuring(usher, memory, signal, work);
-    phases.push({ name, isQuiet, ...measured });
+    phases.push({ name, kind, doing, ...measured });
     return result;
   }
 
   return {
     usher,
     ledger,
+    neighbour,
     received: receiver.received,
     phases,
     async quiet(when) {
-      await ledger.allClosed(PATIENCE_MS);
+      for (const each of [neighbour, { ledger }]) await each.ledger.allClosed(PATIENCE_MS);
       await sleep(EBB_MS);
-      await measure(`quiet, ${when}`, true, () => sleep(quietMs));
+      await measure(`quiet, ${when}`, 'quiet', 'nothing', () => sleep(quietMs));
     },
-    load: (name, work) => measure(name, false, work),
+    load: (count, doing, work) => measure(`${count} ${doing}`, 'load', doing, work),
+    elsewhere: (count, doing, work) => measure(`${count} ${doing} by another Usher`, 'elsewhere', doing, work),
   };
+}
+
+async function startBound(ends: AsyncDisposableStack, receiverUrl: string): Promise<Bound> {
+  const usher = ends.adopt(await startBenchUsher(), (started) => started.stop());
+  await fullyReady(usher);
+  await bindCallers(usher, [receiverUrl]);
+  return { usher, ledger: ends.adopt(await openBenchLedger(usher), (opened) => opened.close()) };
 }
 
 /** Signs people up until `work` ends. */

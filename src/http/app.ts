@@ -11,6 +11,7 @@ import type { Route } from './endpoint.ts';
 import { createErrorHandler } from './error-handler.ts';
 import { mountRoutes } from './mount.ts';
 import { notHere } from './not-here.ts';
+import type { OpenRequests } from './open-requests.ts';
 import { limitRates } from './rate-limits.ts';
 import { logRequests } from './request-log.ts';
 
@@ -28,6 +29,8 @@ export interface AppDeps {
   publicUrl?: string | null;
   /** @default off */
   tracing?: Tracing;
+  /** Counts all but those that ask for the health. @default nobody does */
+  openRequests?: Pick<OpenRequests, 'count'>;
   /** See `mountRoutes`. @default false */
   checkAnswers?: boolean;
 }
@@ -36,7 +39,7 @@ export interface AppDeps {
 const HEALTH = 'health';
 
 /** Puts the HTTP API together. Does not listen. */
-export function createApp({ logger, auth, routes, origins, trustedProxies, rateLimits, publicUrl = null, tracing = NO_TRACING, checkAnswers = false }: AppDeps): Express {
+export function createApp({ logger, auth, routes, origins, trustedProxies, rateLimits, publicUrl = null, tracing = NO_TRACING, openRequests, checkAnswers = false }: AppDeps): Express {
   const all = [...routes, ...documentRoutes(routes)];
   const mount = (chosen: Route[]) => mountRoutes(chosen, { auth, checkAnswers });
   const app = express();
@@ -45,6 +48,7 @@ export function createApp({ logger, auth, routes, origins, trustedProxies, rateL
   app.use(helmet({ strictTransportSecurity: publicUrl?.startsWith('https:') === true }));
   app.use(logRequests({ logger, tracing }));
   app.use(mount(all.filter(({ endpoint }) => endpoint.tag === HEALTH)));
+  if (openRequests !== undefined) app.use(openRequests.count);
 
   const cors = origins === undefined ? null : createCors({ origins });
   if (cors !== null) app.use(CORS_PATHS, cors.beforeBody);

@@ -40,6 +40,8 @@ export function createBulkRunner(deps: {
   work: BulkWork;
   /** After registrations were made due; must not throw. */
   onCommitted(): void;
+  /** Waited for before each registration: those who wait for an answer of this process come first. Must not reject. */
+  answersFirst(): Promise<void>;
   logger: Logger;
   /** A user id as it may stand in the log. */
   shownUserId(userId: string): string;
@@ -78,6 +80,7 @@ export function createBulkRunner(deps: {
       if (part === null) return await operations.finish(operation);
       for (const id of part.ids) {
         await pace();
+        await deps.answersFirst();
         if (stopping.signal.aborted) return await operations.release(operation);
         await workOnOne(operation, id);
       }

@@ -38,6 +38,8 @@ export function createDispatcher(deps: {
   starter: RegistrationStarter;
   /** Asks Temporal who it is, now and then; `afterSilence`: it has not answered before. Rejects when it is unreachable. */
   look(options: { afterSilence: boolean }): Promise<void>;
+  /** Waited for before each hand-over: those who wait for an answer of this process come first. Must not reject. */
+  answersFirst(): Promise<void>;
   logger: Logger;
 }): Dispatcher {
   const { outbox, starter, logger } = deps;
@@ -66,6 +68,7 @@ export function createDispatcher(deps: {
   }
 
   async function handOver(due: DueRegistration): Promise<'taken' | 'refused' | 'unanswered'> {
+    await deps.answersFirst();
     try {
       await starter.start(due);
     } catch (error) {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createBuilder } from '../builds/builder.ts';
 import { createApp } from '../http/app.ts';
+import { createOpenRequests } from '../http/open-requests.ts';
 import { messagesPath } from '../http/pages/messages-routes.ts';
 import { openInstallation, takeLock } from '../installation.ts';
 import { createSenders } from '../messages/senders.ts';
@@ -56,7 +57,9 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
 
   const codecKeys = createCodecKeys({ database, keyring });
   const temporal = createTemporalLink({ endpoint: temporalEndpoint(config), database, keyring, payloadKeys: codecKeys, outbox, logger });
-  const dispatcher = createDispatcher({ outbox, starter: watchStarter(temporal.starter, { metrics, tracing }), look: temporal.look, logger });
+  const openRequests = createOpenRequests();
+  const answersFirst = openRequests.answered;
+  const dispatcher = createDispatcher({ outbox, starter: watchStarter(temporal.starter, { metrics, tracing }), look: temporal.look, answersFirst, logger });
   const releases = createReleaseLoop({ releases: createReleases({ database, workerSandboxes: config.workerSandboxes }), wake: () => dispatcher.wake(), logger });
   const sweep = createSweep({ outbox, ledger: watchCloses(ledger, { database, metrics, tracing }), starter: temporal.starter, histories: temporal.histories, wake: () => dispatcher.wake(), logger });
 
@@ -93,6 +96,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
     tracing,
     sandbox,
     testSandbox,
+    answersFirst,
     wakeBuilder: () => builder.wake(),
     wakeDispatcher: () => dispatcher.wake(),
     wakeSender: () => senders.wake(),
@@ -112,6 +116,7 @@ export async function runApi(options: RoleOptions): Promise<RunningRole> {
     trustedProxies: config.trustedProxies,
     publicUrl: config.publicUrl,
     tracing,
+    openRequests,
     rateLimits: {
       limits: config.rateLimits,
       // One process serves on the embedded store, and a write of it for each request would be dear.

@@ -17,9 +17,9 @@ import { createOutbox } from '../store/outbox.ts';
  *
  * @param deps.background for the work itself: one commit has what was done and the place where the operation stands, so
  *   that whatever a power cut takes back is done again.
- * @param deps.wakeDispatcher must not throw.
+ * @param deps.wakeDispatcher must not throw. @param deps.answersFirst see `createBulkRunner`.
  */
-export function createBulk(deps: { database: Database; background: Database; keyring: Keyring; logger: Logger; wakeDispatcher(): void }): { bulkRunner: BulkRunner; bulkRoutes: Route[] } {
+export function createBulk(deps: { database: Database; background: Database; keyring: Keyring; logger: Logger; wakeDispatcher(): void; answersFirst(): Promise<void> }): { bulkRunner: BulkRunner; bulkRoutes: Route[] } {
   const { database, keyring } = deps;
   const bulkRunner = createRunner({ ...deps, database: deps.background });
   const operations = createBulkOperationStore({ database, keyring });
@@ -27,7 +27,7 @@ export function createBulk(deps: { database: Database; background: Database; key
   return { bulkRunner, bulkRoutes: operationsRoutes({ database, operations, subjects, wakeBulk: bulkRunner.wake }) };
 }
 
-function createRunner({ database, keyring, logger, wakeDispatcher }: { database: Database; keyring: Keyring; logger: Logger; wakeDispatcher(): void }): BulkRunner {
+function createRunner({ database, keyring, logger, wakeDispatcher, answersFirst }: { database: Database; keyring: Keyring; logger: Logger; wakeDispatcher(): void; answersFirst(): Promise<void> }): BulkRunner {
   const backfill = createBackfill({ database, keyring, outbox: createOutbox({ database }) });
   return createBulkRunner({
     database,
@@ -35,6 +35,7 @@ function createRunner({ database, keyring, logger, wakeDispatcher }: { database:
     subjects: createBulkSubjects({ database }),
     work: createBulkWork({ commands: createLedgerCommands({ database }), backfill }),
     onCommitted: wakeDispatcher,
+    answersFirst,
     logger,
     shownUserId: createShownUserId(keyring),
   });

@@ -99,6 +99,8 @@ export interface ServicesDeps {
   testSandbox: SandboxPool;
   /** Called when a draft has changed. */
   wakeBuilder(): void;
+  /** Resolves when work in the background may go on; must not reject. */
+  answersFirst(): Promise<void>;
   /** Called when a registration was committed; must not throw. */
   wakeDispatcher(): void;
   /** Called when a mail or a text message was committed; must not throw. */

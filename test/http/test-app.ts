@@ -12,6 +12,7 @@ import { LIMITS } from '../../src/domain/limits.ts';
 import type { RateLimits } from '../../src/domain/rate-limits.ts';
 import type { TriggerId } from '../../src/domain/triggers.ts';
 import { createApp } from '../../src/http/app.ts';
+import { createOpenRequests } from '../../src/http/open-requests.ts';
 import type { Readiness } from '../../src/http/health-routes.ts';
 import { createSenders, type MessageTransports } from '../../src/messages/senders.ts';
 import { createServices } from '../../src/roles/services.ts';
@@ -98,6 +99,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const own = { url: '' };
 
   let wakeUps = 0;
+  const openRequests = createOpenRequests();
   const { auth, origins, routes, jobRunner, bulkRunner } = createServices({
     database,
     background: database,
@@ -108,6 +110,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     tracing: NO_TRACING,
     sandbox,
     testSandbox: sandbox,
+    answersFirst: openRequests.answered,
     wakeBuilder: () => builder.wake(),
     wakeDispatcher: () => void wakeUps++,
     wakeSender: () => senders.wake(),
@@ -121,7 +124,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     ...(options.preUserRegistrationMs === undefined ? {} : { preUserRegistrationMs: options.preUserRegistrationMs }),
     ...(options.logDelayMs === undefined ? {} : { logDelayMs: options.logDelayMs }),
   });
-  const app = createApp({ logger, auth, routes, origins, trustedProxies: options.trustedProxies ?? [], rateLimits: { limits: options.rateLimits ?? NO_RATE_LIMITS, counters: null }, checkAnswers: true });
+  const app = createApp({ logger, auth, routes, origins, trustedProxies: options.trustedProxies ?? [], rateLimits: { limits: options.rateLimits ?? NO_RATE_LIMITS, counters: null }, openRequests, checkAnswers: true });
   const server = createServer({ maxHeaderSize: LIMITS.requestHeaderBytes }, app);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -34,6 +34,7 @@ export function bulkOf(usher: TestStore): Bulk {
       subjects,
       work,
       onCommitted: () => undefined,
+      answersFirst: () => Promise.resolve(),
       shownUserId: createShownUserId(usher.keyring),
       logger: pino({ level: 'trace' }, { write: (line: string) => changes.log?.(line) }),
       pollMs: 20,

@@ -103,6 +103,7 @@ export function createWorld(usher: TestStore, breakParts: (parts: Parts) => Part
       outbox: { ...outbox, claimDue: mortal(outbox.claimDue), markHandedOver: mortal(outbox.markHandedOver), releaseClaims: mortal(outbox.releaseClaims), backOff: mortal(outbox.backOff) },
       starter: { ...starter, start, isUnreachable: (error) => error === UNREACHABLE || error === DEAD },
       look: () => Promise.resolve(),
+      answersFirst: () => Promise.resolve(),
       logger,
     });
     dispatcher.start();
