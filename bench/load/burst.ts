@@ -11,8 +11,6 @@ import { comparePhases, type Phase, type PhaseRow } from './phases.ts';
 export interface BurstOptions extends LoadOptions {
   burst: number;
   smallBurst: number;
-  /** Of the other Usher. */
-  elsewhere: number;
 }
 
 export interface Drain {
@@ -30,7 +28,7 @@ export interface BurstResult {
 }
 
 /** @param say gets what is being done, one call a line. @param signal ends it. */
-export async function benchBurst({ burst, smallBurst, elsewhere: atNeighbour, ...options }: BurstOptions, say: (line: string) => void, signal: AbortSignal): Promise<BurstResult> {
+export async function benchBurst({ burst, smallBurst, ...options }: BurstOptions, say: (line: string) => void, signal: AbortSignal): Promise<BurstResult> {
   await using ends = new AsyncDisposableStack();
   say('starting an Usher for bursts');
   const { ledger, neighbour, phases, quiet, load, elsewhere } = await startLoadedUsher(ends, options, say, signal);
@@ -47,8 +45,8 @@ export async function benchBurst({ burst, smallBurst, elsewhere: atNeighbour, ..
   await quiet('before');
   await drain(smallBurst);
   await quiet('between');
-  const range = await elsewhere(atNeighbour, 'being committed', () => neighbour.ledger.register(atNeighbour));
-  await elsewhere(atNeighbour, 'being run', () => neighbour.ledger.allClosed(PATIENCE_MS, range));
+  const range = await elsewhere(options.elsewhere, 'being committed', () => neighbour.ledger.register(options.elsewhere));
+  await elsewhere(options.elsewhere, 'being run', () => neighbour.ledger.allClosed(PATIENCE_MS, range));
   await quiet('between again');
   await drain(burst);
   await quiet('after');

@@ -40,6 +40,8 @@ export interface LoadedUsher extends Bound {
 export interface LoadOptions {
   /** How long each quiet phase is measured. */
   quietMs: number;
+  /** How many registrations the neighbour is given to work on. */
+  elsewhere: number;
 }
 
 /** @param ends gets what is to be ended. @param say gets what is being done, one call a line. @param signal ends the phase under way. */
@@ -71,7 +73,7 @@ export async function startLoadedUsher(ends: AsyncDisposableStack, { quietMs }: 
     received: receiver.received,
     phases,
     async quiet(when) {
-      for (const each of [neighbour, { ledger }]) await each.ledger.allClosed(PATIENCE_MS);
+      for (const each of [neighbour.ledger, ledger]) await each.allClosed(PATIENCE_MS);
       await sleep(EBB_MS);
       await measure(`quiet, ${when}`, 'quiet', 'nothing', () => sleep(quietMs));
     },

@@ -15,7 +15,7 @@ export interface Phase {
   peakMiB: Memory;
 }
 
-/** Sign-ups of a phase: the first quiet one to itself, other quiet ones to the first, the others to all quiet ones. Those under a load also to those while another Usher had it. */
+/** Sign-ups of a phase: the first quiet one to itself, other quiet ones to the first, the others to all quiet ones. */
 export interface PhaseRow {
   name: string;
   signUps: number;
@@ -25,6 +25,7 @@ export interface PhaseRow {
   p95: Ratio;
   /** The p95 differs from that of the quiet phases by no more than they from each other. */
   p95LikeQuiet: boolean;
+  /** Under a load: to the sign-ups while another Usher had the same. null: there was none. */
   p95ToElsewhere: Ratio | null;
 }
 
@@ -38,7 +39,16 @@ export function comparePhases(phases: Phase[]): PhaseRow[] {
     const ratio = ratioOfApart(signUpsMs, base, p95);
     const all = signUpsMs.flat();
     const elsewhere = kind === 'load' ? phases.filter((phase) => phase.kind === 'elsewhere' && phase.doing === doing).flatMap((phase) => phase.signUpsMs) : [];
-    return { name, signUps: all.length, p50Ms: p50(all), p95Ms: p95(all), p50: ratioOfApart(signUpsMs, base, p50), p95: ratio, p95LikeQuiet: isNoise(ratio, noise), p95ToElsewhere: elsewhere.length === 0 ? null : ratioOfApart(signUpsMs, elsewhere, p95) };
+    return {
+      name,
+      signUps: all.length,
+      p50Ms: p50(all),
+      p95Ms: p95(all),
+      p50: ratioOfApart(signUpsMs, base, p50),
+      p95: ratio,
+      p95LikeQuiet: isNoise(ratio, noise),
+      p95ToElsewhere: elsewhere.length === 0 ? null : ratioOfApart(signUpsMs, elsewhere, p95),
+    };
   });
 }
 

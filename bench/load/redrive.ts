@@ -10,8 +10,6 @@ import { comparePhases, type Phase, type PhaseRow } from './phases.ts';
 
 export interface RedriveOptions extends LoadOptions {
   redrive: number;
-  /** Of the other Usher. */
-  elsewhere: number;
   /** Registrations a second, at most. */
   rate: number;
 }
@@ -29,18 +27,18 @@ export interface RedriveResult {
 }
 
 /** @param say gets what is being done, one call a line. @param signal ends it. */
-export async function benchRedrive({ redrive, elsewhere: atNeighbour, rate, ...options }: RedriveOptions, say: (line: string) => void, signal: AbortSignal): Promise<RedriveResult> {
+export async function benchRedrive({ redrive, rate, ...options }: RedriveOptions, say: (line: string) => void, signal: AbortSignal): Promise<RedriveResult> {
   await using ends = new AsyncDisposableStack();
   say('starting an Usher for a redrive');
   const { usher, ledger, neighbour, received, phases, quiet, load, elsewhere } = await startLoadedUsher(ends, options, say, signal);
   say(`writing ${redrive} failed registrations`);
   const range = await ledger.writeFailed(redrive);
-  const rangeAtNeighbour = await neighbour.ledger.writeFailed(atNeighbour);
+  const rangeAtNeighbour = await neighbour.ledger.writeFailed(options.elsewhere);
   let operationSeconds = Number.NaN;
   let seconds = Number.NaN;
 
   await quiet('before');
-  await elsewhere(atNeighbour, 'redriven', async () => {
+  await elsewhere(options.elsewhere, 'redriven', async () => {
     await redriveFailed(neighbour.usher, rate);
     await neighbour.ledger.allClosed(PATIENCE_MS, rangeAtNeighbour);
   });

@@ -19,7 +19,7 @@ import { sqliteTextAndJson } from './text-and-json.ts';
 
 /** How long a write waits for the other process (api or worker) to finish its transactions. */
 const BUSY_TIMEOUT_MS = 5000;
-/** Most transactions take about half a millisecond: for so long each turn of the event loop tries again. */
+/** Most transactions take about half a millisecond: for this long each turn of the event loop tries again. */
 const BUSY_TURNS_MS = 2;
 /** Between tries after that. */
 const BUSY_PAUSE_MS = 2;

@@ -7,8 +7,8 @@ import { createOpenRequests, type OpenRequests } from '../../src/http/open-reque
 
 interface Waiting {
   openRequests: OpenRequests;
-  /** Sends a request. @returns its answer, which the server has yet to write. */
-  ask(): Promise<{ response: ServerResponse; answer: Promise<Response>; goAway(): void }>;
+  /** Sends a request. @returns the server's side of it, which it has yet to answer. */
+  ask(): Promise<{ response: ServerResponse; goAway(): void }>;
 }
 
 /** A server that answers when the test says so. */
@@ -31,9 +31,9 @@ async function startServer({ turnMs = 60_000 } = {}): Promise<Waiting> {
     async ask() {
       arrived = Promise.withResolvers();
       const away = new AbortController();
-      const answer = fetch(`http://127.0.0.1:${port}/`, { signal: away.signal });
-      answer.catch(() => undefined);
-      return { response: await arrived.promise, answer, goAway: () => away.abort() };
+      // Its end is the test's doing: by going away, or with the server.
+      fetch(`http://127.0.0.1:${port}/`, { signal: away.signal }).catch(() => undefined);
+      return { response: await arrived.promise, goAway: () => away.abort() };
     },
   };
 }
