@@ -242,6 +242,6 @@ async function release(deps: RunActionDeps, step: ClaimedStep, outcome: 'lost' |
 }
 
 function held(logger: Logger, error: unknown, what: string): RunActionResult {
-  logger.error({ err: error }, `${what}; held for ${HOLD_MS / 1000} s`);
+  logger.error({ err: error }, `${what}; it is held, and its workflow asks again within half a minute`);
   return { state: 'held', delayMs: HOLD_MS, reason: what };
 }

@@ -3,8 +3,8 @@ import { actionAttempts, ledger } from './activity-options.ts';
 import type { OpenStep, RunActionResult, SettledState } from './messages.ts';
 import type { userRegistration } from './user-registration.ts';
 
-/** Between two looks at a step that is held, when nobody says that it is let go. */
-const MAX_HOLD_MS = 5 * 60_000;
+/** What keeps us from trying can be over any moment, so the pauses between our tries grow to no more than this. */
+const MAX_HOLD_MS = 30_000;
 
 /** How a step ended for the workflow, for now or for good. */
 export type PhaseEnd = Exclude<SettledState, { state: 'retry' }>;

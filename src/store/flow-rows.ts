@@ -27,7 +27,7 @@ export interface Flow {
  * After how long a held step asks by itself. Whoever lets it go sends its workflow a look, so this is only for the case
  * that nobody does, and thousands may be waiting.
  */
-export const HOLD_MS: Record<HeldReason, number> = { paused: 3_600_000, down: 3_600_000, concurrency: 60_000, busy: 60_000 };
+export const HOLD_MS: Record<HeldReason, number> = { paused: 3_600_000, down: 3_600_000, concurrency: 300_000, busy: 300_000 };
 
 /** Reads, without a lock, what a step of this Action has to obey. */
 export async function readFlow(tx: Queryable, actionId: string): Promise<Flow> {

@@ -3,7 +3,7 @@ import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { lookSignal } from '../../workflows/messages.ts';
 import { openAppStore } from '../helpers/app-store.ts';
-import { createHarness, fails, type Harness, HOUR, MINUTE, succeeds } from './harness.ts';
+import { createHarness, fails, type Harness, HOUR, MINUTE, SECOND, succeeds } from './harness.ts';
 
 const DAY = 24 * HOUR;
 
@@ -108,6 +108,16 @@ describe('userRegistration', () => {
     expect(record.outcome).toBe('succeeded');
     expect(record.steps[0]!.attempts.filter((attempt) => attempt.counted)).toEqual([]);
     expect(harness.attemptsOf('Held')).toHaveLength(21);
+  });
+
+  it('asks ever less often whether a step can be run, and at least every half minute, so that it goes on soon after whatever was against it', async () => {
+    const id = await harness.register([
+      { name: 'Held', script: ({ attempt }) => (attempt <= 10 ? Promise.resolve({ outcome: 'not-run', reason: 'no free slot', delayMs: SECOND }) : {}) },
+    ]);
+    expect((await harness.run(id)).outcome).toBe('succeeded');
+    const at = harness.attemptsOf('Held');
+    const pauses = at.slice(1).map((ms, index) => Math.round((ms - at[index]!) / SECOND));
+    expect(pauses).toEqual([1, 2, 4, 8, 16, 30, 30, 30, 30, 30]);
   });
 
   it('parks a hanging receiver after one attempt, so that the next Action starts within a minute', async () => {

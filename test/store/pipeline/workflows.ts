@@ -46,7 +46,7 @@ export interface Circumstances {
   now: number;
 }
 
-const MAX_HOLD_MS = 5 * 60_000;
+const MAX_HOLD_MS = 30_000;
 
 export function newWorkflow(registrationId: string): Workflow {
   return { registrationId, status: 'running', looked: false, order: null, lanes: new Map() };
