@@ -74,13 +74,15 @@ describe.skipIf(mustSkip('the crash test', clusterMissing()))('two apis and thre
     await pause(1_000);
     await load.stop();
 
+    const calmAt = performance.now();
     await until('all registrations are closed', async () => (await ledger.countOpen()) === 0, DRAIN_MS).catch(async (error: unknown) => {
       const open = (await ledger.registrations()).filter(({ state }) => state === 'open');
       process.stdout.write(`${fleet.members.map((member) => `${member.name}:\n${member.output().slice(-4_000)}`).join('\n')}\nStrikes: ${JSON.stringify(strikes)}\n`);
       throw new Error(`${(error as Error).message}; open are ${open.length}, among them ${JSON.stringify(open.slice(0, 2))}`, { cause: error });
     });
+    const closedAfterS = Math.round((performance.now() - calmAt) / 1000);
     after = { load, actions: ACTIONS, emails: await ledger.emails(), registrations: await ledger.registrations(), received: deliveries(receiver) };
-    process.stdout.write(`crash test: ${load.acknowledged.length} sign-ups, ${after.received.length} deliveries, ${strikes.length} faults: ${strikes.map(({ fault }) => fault).join(' ')}; answers other than 200: ${JSON.stringify(Object.fromEntries(load.others))}\n`);
+    process.stdout.write(`crash test: ${load.acknowledged.length} sign-ups, ${after.received.length} deliveries, ${strikes.length} faults: ${strikes.map(({ fault }) => fault).join(' ')}; answers other than 200: ${JSON.stringify(Object.fromEntries(load.others))}; all were closed ${closedAfterS} s after the last\n`);
   }
 
   afterAll(async () => {
