@@ -19,8 +19,6 @@ const { values } = parseArgs({
     burst: { type: 'string', default: '5000' },
     'small-burst': { type: 'string', default: '1000' },
     redrive: { type: 'string', default: '10000' },
-    /** As many are run, or redriven, by another Usher on the same machine. */
-    elsewhere: { type: 'string', default: '1500' },
     /** Registrations a second of the redrive. */
     rate: { type: 'string', default: String(BULK_RATE.default) },
     /** Of 10 s, in each condition of the slow receiver. */
@@ -30,7 +28,7 @@ const { values } = parseArgs({
   },
 });
 
-const options = { quietMs: count('quiet-seconds') * 1000, elsewhere: count('elsewhere') };
+const options = { quietMs: count('quiet-seconds') * 1000 };
 const SECTIONS: Record<string, (signal: AbortSignal) => Promise<unknown>> = {
   async burst(signal) {
     const result = await benchBurst({ burst: count('burst'), smallBurst: count('small-burst'), ...options }, say, signal);
@@ -95,15 +93,22 @@ function printSlowReceiver({ rows, slowAtOnce }: SlowReceiverResult): void {
 
 function printPhases(rows: PhaseRow[], phases: Phase[]): void {
   table(
-    ['one sign-up every 200 ms', 'sign-ups', 'p50', 'p95', 'p50 / quiet', '95 % interval', 'p95 / quiet', '95 % interval', 'like quiet?', 'p95 / elsewhere', '95 % interval'],
+    ['one sign-up every 400 ms', 'sign-ups', 'p50', 'p95', 'p50 / quiet', '95 % interval', 'p95 / quiet', '95 % interval', 'like quiet?', 'p95 of twin', 'p95 / twin', '95 % interval', 'like twin?'],
     // Some are over before there was a full round of sign-ups.
-    rows.filter(({ signUps }) => signUps > 0).map((row) => [row.name, String(row.signUps), ms(row.p50Ms), ms(row.p95Ms), ...ratio(row.p50), ...ratio(row.p95), row.p95LikeQuiet ? 'yes' : 'no', ...(row.p95ToElsewhere === null ? ['', ''] : ratio(row.p95ToElsewhere))]),
+    rows.filter(({ signUps }) => signUps > 0).map((row) => [
+      row.name, String(row.signUps), ms(row.p50Ms), ms(row.p95Ms), ...ratio(row.p50), ...ratio(row.p95), yesNo(row.p95LikeQuiet),
+      ms(row.p95AtTwinMs), ...ratio(row.p95ToTwin), yesNo(row.p95LikeTwin),
+    ]),
   );
-  say('The first quiet phase is held against itself, the later ones against it (A/A), the others against all quiet ones, and the loads also against the same load of another Usher on this machine.');
+  say('The first quiet phase is held against itself, the later ones against it (A/A), loads against all quiet ones; and each against sign-ups in the same moments at an idle twin, an Usher of its own on this machine (in quiet phases: A/A).');
   table(
     ['resident memory at its peak', 'api', 'worker', 'Temporal'],
     phases.map(({ name, peakMiB: { api, worker, temporal } }) => [name, mib(api), mib(worker), mib(temporal)]),
   );
+}
+
+function yesNo(is: boolean): string {
+  return is ? 'yes' : 'no';
 }
 
 function ms(milliseconds: number): string {

@@ -5,7 +5,7 @@ import { comparePhases, type Phase, type PhaseRow } from './phases.ts';
 /*
  * Many registrations at once, as after an advertisement: what sign-ups wait for while the work drains, and whether memory
  * depends on how many there are. A small burst first, so that there is something to hold the memory of the large one
- * against; then one that another Usher has, so that there is something to hold the sign-ups against.
+ * against.
  */
 
 export interface BurstOptions extends LoadOptions {
@@ -31,23 +31,20 @@ export interface BurstResult {
 export async function benchBurst({ burst, smallBurst, ...options }: BurstOptions, say: (line: string) => void, signal: AbortSignal): Promise<BurstResult> {
   await using ends = new AsyncDisposableStack();
   say('starting an Usher for bursts');
-  const { ledger, neighbour, phases, quiet, load, elsewhere } = await startLoadedUsher(ends, options, say, signal);
+  const { ledger, phases, quiet, load } = await startLoadedUsher(ends, options, say, signal);
   const drains: Drain[] = [];
 
   async function drain(registrations: number): Promise<void> {
     const startedAt = Date.now();
-    const range = await load(registrations, 'being committed', () => ledger.register(registrations));
+    const range = await load(`${registrations} being committed`, () => ledger.register(registrations));
     const commitSeconds = (Date.now() - startedAt) / 1000;
-    const closedAt = await load(registrations, 'being run', () => ledger.allClosed(PATIENCE_MS, range));
+    const closedAt = await load(`${registrations} being run`, () => ledger.allClosed(PATIENCE_MS, range));
     drains.push({ registrations, commitSeconds, seconds: (closedAt - startedAt) / 1000, tally: await ledger.tally(range) });
   }
 
   await quiet('before');
   await drain(smallBurst);
   await quiet('between');
-  const range = await elsewhere(options.elsewhere, 'being committed', () => neighbour.ledger.register(options.elsewhere));
-  await elsewhere(options.elsewhere, 'being run', () => neighbour.ledger.allClosed(PATIENCE_MS, range));
-  await quiet('between again');
   await drain(burst);
   await quiet('after');
   return { rows: comparePhases(phases), drains, phases };

@@ -1,21 +1,18 @@
-import { isNoise, percentile, type Ratio, ratioOfApart, type Rounds } from '../statistics.ts';
+import { isNoise, percentile, type Ratio, ratioOf, ratioOfApart, type Rounds } from '../statistics.ts';
 import type { Memory } from './memory.ts';
 
-/**
- * A time in which sign-ups were measured on one Usher: with nothing else to do, under a load, or while another Usher on the
- * same machine, that shares nothing else with it, has such a load.
- */
+/** A time in which sign-ups were measured, on an Usher with nothing else to do or with a load, and on its idle twin. */
 export interface Phase {
   name: string;
-  kind: 'quiet' | 'load' | 'elsewhere';
-  /** What the load was, whatever its size. */
-  doing: string;
+  kind: 'quiet' | 'load';
   seconds: number;
   signUpsMs: Rounds;
+  /** In the same moments. */
+  atTwinMs: Rounds;
   peakMiB: Memory;
 }
 
-/** Sign-ups of a phase: the first quiet one to itself, other quiet ones to the first, the others to all quiet ones. */
+/** Sign-ups of a phase: the first quiet one to itself, other quiet ones to the first, loads to all quiet ones. */
 export interface PhaseRow {
   name: string;
   signUps: number;
@@ -25,20 +22,25 @@ export interface PhaseRow {
   p95: Ratio;
   /** The p95 differs from that of the quiet phases by no more than they from each other. */
   p95LikeQuiet: boolean;
-  /** Under a load: to the sign-ups while another Usher had the same. null: there was none. */
-  p95ToElsewhere: Ratio | null;
+  p95AtTwinMs: number;
+  /** To the twin in the same phase. */
+  p95ToTwin: Ratio;
+  /** The p95 differs from that of the twin by no more than in the quiet phases. */
+  p95LikeTwin: boolean;
 }
 
 /** @param phases of one Usher, at least two of them quiet. */
 export function comparePhases(phases: Phase[]): PhaseRow[] {
-  const [first = [], ...later] = phases.filter(({ kind }) => kind === 'quiet').map(({ signUpsMs }) => signUpsMs);
+  const quiets = phases.filter(({ kind }) => kind === 'quiet');
+  const [first = [], ...later] = quiets.map(({ signUpsMs }) => signUpsMs);
   const quiet = [first, ...later].flat();
   const noise = ratioOfApart(later.flat(), first, p95);
-  return phases.map(({ name, kind, doing, signUpsMs }) => {
+  const twins = ratioOfApart(quiet, quiets.flatMap(({ atTwinMs }) => atTwinMs), p95);
+  return phases.map(({ name, kind, signUpsMs, atTwinMs }) => {
     const base = kind === 'quiet' ? first : quiet;
     const ratio = ratioOfApart(signUpsMs, base, p95);
+    const toTwin = ratioOf(signUpsMs, atTwinMs, p95);
     const all = signUpsMs.flat();
-    const elsewhere = kind === 'load' ? phases.filter((phase) => phase.kind === 'elsewhere' && phase.doing === doing).flatMap((phase) => phase.signUpsMs) : [];
     return {
       name,
       signUps: all.length,
@@ -47,7 +49,9 @@ export function comparePhases(phases: Phase[]): PhaseRow[] {
       p50: ratioOfApart(signUpsMs, base, p50),
       p95: ratio,
       p95LikeQuiet: isNoise(ratio, noise),
-      p95ToElsewhere: elsewhere.length === 0 ? null : ratioOfApart(signUpsMs, elsewhere, p95),
+      p95AtTwinMs: p95(atTwinMs.flat()),
+      p95ToTwin: toTwin,
+      p95LikeTwin: isNoise(toTwin, twins),
     };
   });
 }

@@ -5,7 +5,7 @@ import { comparePhases, type Phase, type PhaseRow } from './phases.ts';
 
 /*
  * A receiver was down for longer than the retries last; now it is up, and everybody whom it has missed is redriven by one
- * call: what sign-ups wait for meanwhile, also when it is another Usher that does so, and whether each arrives exactly once.
+ * call: what sign-ups wait for meanwhile, and whether each arrives exactly once.
  */
 
 export interface RedriveOptions extends LoadOptions {
@@ -30,20 +30,15 @@ export interface RedriveResult {
 export async function benchRedrive({ redrive, rate, ...options }: RedriveOptions, say: (line: string) => void, signal: AbortSignal): Promise<RedriveResult> {
   await using ends = new AsyncDisposableStack();
   say('starting an Usher for a redrive');
-  const { usher, ledger, neighbour, received, phases, quiet, load, elsewhere } = await startLoadedUsher(ends, options, say, signal);
+  const { usher, ledger, received, phases, quiet, load } = await startLoadedUsher(ends, options, say, signal);
   say(`writing ${redrive} failed registrations`);
   const range = await ledger.writeFailed(redrive);
-  const rangeAtNeighbour = await neighbour.ledger.writeFailed(options.elsewhere);
   let operationSeconds = Number.NaN;
   let seconds = Number.NaN;
 
   await quiet('before');
-  await elsewhere(options.elsewhere, 'redriven', async () => {
-    await redriveFailed(neighbour.usher, rate);
-    await neighbour.ledger.allClosed(PATIENCE_MS, rangeAtNeighbour);
-  });
-  await quiet('between');
-  await load(redrive, 'redriven', async () => {
+  await quiet('again');
+  await load(`${redrive} redriven`, async () => {
     const startedAt = Date.now();
     await redriveFailed(usher, rate);
     operationSeconds = (Date.now() - startedAt) / 1000;
