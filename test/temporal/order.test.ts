@@ -78,6 +78,6 @@ test('an Action with a few to run does not wait for one that has very many', asy
 
 test('the compose file gives its server the same settings', async () => {
   const yaml = await readFile(new URL('../../examples/compose/temporal-settings.yaml', import.meta.url), 'utf8');
-  const set = [...yaml.matchAll(/^(\S+):\n {2}- value: (\w+)$/gm)].map(([, name, value]) => [name, value === 'true']);
+  const set = [...yaml.matchAll(/^(\S+):\n {2}- value: (\w+)$/gm)].map(([, name, value]) => [name, JSON.parse(value!)]);
   expect(Object.fromEntries(set)).toEqual(SERVER_SETTINGS);
 });
