@@ -1,4 +1,4 @@
-import { ratio, runBench, say, table } from './report.ts';
+import { ratio, runBench, say, table, yesNo } from './report.ts';
 import { benchSignUp, type SignUpResult } from './sign-up.ts';
 import { benchThroughput, type ThroughputResult } from './throughput.ts';
 
@@ -18,7 +18,7 @@ function printSignUp({ arrivals, underWay }: SignUpResult): void {
   for (const { name, rows } of arrivals) {
     table(
       [name, 'p50', 'p95', 'p50 / A', '95 % interval', 'like A?', 'p95 / A', '95 % interval'],
-      rows.map((row) => [row.condition, `${row.p50Ms.toFixed(1)} ms`, `${row.p95Ms.toFixed(1)} ms`, ...ratio(row.p50), row.p50LikeA ? 'yes' : 'no', ...ratio(row.p95)]),
+      rows.map((row) => [row.condition, `${row.p50Ms.toFixed(1)} ms`, `${row.p95Ms.toFixed(1)} ms`, ...ratio(row.p50), yesNo(row.p50LikeA), ...ratio(row.p95)]),
     );
   }
   say('The password hash included.');

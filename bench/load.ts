@@ -4,7 +4,7 @@ import { benchBurst, type BurstResult } from './load/burst.ts';
 import type { Phase, PhaseRow } from './load/phases.ts';
 import { benchRedrive, type RedriveResult } from './load/redrive.ts';
 import { benchSlowReceiver, type SlowReceiverResult } from './load/slow-receiver.ts';
-import { ratio, runBench, say, table } from './report.ts';
+import { ratio, runBench, say, table, yesNo } from './report.ts';
 
 /**
  * `npm run bench:load`: whether sign-ups and fast Actions notice a burst of registrations, a receiver that takes 30 s and
@@ -105,10 +105,6 @@ function printPhases(rows: PhaseRow[], phases: Phase[]): void {
     ['resident memory at its peak', 'api', 'worker', 'Temporal'],
     phases.map(({ name, peakMiB: { api, worker, temporal } }) => [name, mib(api), mib(worker), mib(temporal)]),
   );
-}
-
-function yesNo(is: boolean): string {
-  return is ? 'yes' : 'no';
 }
 
 function ms(milliseconds: number): string {

@@ -76,3 +76,8 @@ async function machineFacts() {
 function rounded(_key: string, value: unknown): unknown {
   return typeof value === 'number' ? Math.round(value * 1000) / 1000 : value;
 }
+
+/** The cell of a table that answers a question. */
+export function yesNo(is: boolean): string {
+  return is ? 'yes' : 'no';
+}

@@ -1,10 +1,8 @@
 import { CancellationScope, continueAsNew, sleep, workflowInfo } from '@temporalio/workflow';
 import { actionAttempts, ledger } from './activity-options.ts';
+import { holdPauseMs } from './hold-pause.ts';
 import type { OpenStep, RunActionResult, SettledState } from './messages.ts';
 import type { userRegistration } from './user-registration.ts';
-
-/** What keeps us from trying can be over any moment, so the pauses between our tries grow to no more than this. */
-const MAX_HOLD_MS = 30_000;
 
 /** How a step ended for the workflow, for now or for good. */
 export type PhaseEnd = Exclude<SettledState, { state: 'retry' }>;
@@ -68,8 +66,7 @@ async function runPhase(registrationId: string, step: OpenStep): Promise<PhaseEn
     if (result.state === 'held') {
       // The new run finds the same in the ledger; a hold of days must not fill the history.
       if (workflowInfo().continueAsNewSuggested) await lookAnew(registrationId);
-      const lessOften = Math.min(result.delayMs * 2 ** holds, MAX_HOLD_MS, result.leaseEndsInMs ?? Infinity);
-      await sleep(Math.max(result.delayMs, lessOften));
+      await sleep(holdPauseMs(result, holds));
       continue;
     }
     if (result.state !== 'unrecorded') return result;

@@ -3,6 +3,7 @@ import type { AttemptEnd, Ledger } from '../../../src/store/ledger.ts';
 import type { WorkflowStatus } from '../../../src/temporal/registration-starter.ts';
 import type { OpenStep, SettledState } from '../../../workflows/messages.ts';
 import { LEASE_MS, THREW } from '../steps.ts';
+import { holdPauseMs } from '../../../workflows/hold-pause.ts';
 
 /**
  * Plays the part of workflows and workers, one call of the ledger at a time, and goes by nothing but its words; see
@@ -45,8 +46,6 @@ export interface Circumstances {
   isHasty: boolean;
   now: number;
 }
-
-const MAX_HOLD_MS = 30_000;
 
 export function newWorkflow(registrationId: string): Workflow {
   return { registrationId, status: 'running', looked: false, order: null, lanes: new Map() };
@@ -135,8 +134,7 @@ async function claim(ledger: Ledger, { registrationId }: Workflow, lane: Lane, h
   } else if (answer.claim === 'recorded') {
     take(lane, answer.state, how.now);
   } else {
-    const lessOften = Math.min(answer.delayMs * 2 ** lane.holds++, MAX_HOLD_MS, answer.leaseEndsInMs ?? Infinity);
-    lane.wakeAt = how.now + Math.max(answer.delayMs, lessOften);
+    lane.wakeAt = how.now + holdPauseMs(answer, lane.holds++);
   }
 }
 
